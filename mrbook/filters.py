@@ -40,8 +40,8 @@ def daubechies(p: int, *, digits: int | None = 50) -> Tensor:
         Number of vanishing moments, 1 to 38.
     digits : int or None
         Decimal digits of the arithmetic. 50 give every float64 tap to the last bit. None computes
-        in float64 alone, which loses about half of its digits by p = 38: the roots of Q
-        are far more sensitive to rounding than its coefficients.
+        in float64 alone and loses more than half of its digits by p = 38: rounding the coefficients
+        of Q moves its roots far more.
 
     Returns
     -------
@@ -400,10 +400,13 @@ def _pywt_wavelet(name: str) -> pywt.Wavelet:
 
 def _as_taps(taps: Taps, name: str) -> Tensor:
     if not isinstance(taps, Tensor):
-        array = np.asarray(taps)
+        try:
+            array = np.array(taps)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{name} must be a tensor or a sequence of numbers: {error}") from None
         if array.dtype.kind not in "iuf":
             raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-        taps = torch.tensor(array, dtype=torch.float64)
+        taps = torch.from_numpy(array.astype(np.float64))
     if taps.is_complex():
         raise TypeError(f"{name} must be real, got {taps.dtype}")
     if taps.ndim != 1 or len(taps) == 0:
