@@ -46,7 +46,9 @@ def fingerprint(root: Path, names: list[str]) -> str:
         Hexadecimal digest over every file's name and bytes; byte code is left out.
     """
     digest = hashlib.sha256()
-    files = {p for n in names for p in ([root / n] if (root / n).is_file() else (root / n).rglob("*"))}
+    files = {
+        p for n in names for p in ([root / n] if (root / n).is_file() else (root / n).rglob("*"))
+    }
     for path in sorted(p for p in files if p.is_file()):
         if "__pycache__" in path.parts or ".ipynb_checkpoints" in path.parts:
             continue
@@ -91,7 +93,9 @@ def finish(app: Any, error: Exception | None) -> None:
     (Path(app.outdir) / FINGERPRINT).write_text(mark + "\n")
 
 
-def drop_repeated_scripts(app: Any, pagename: str, template: str, context: Any, doctree: Any) -> None:
+def drop_repeated_scripts(
+    app: Any, pagename: str, template: str, context: Any, doctree: Any
+) -> None:
     """Keep one of each inline script: a ``const`` declared twice is an error in the browser."""
     seen: set[str] = set()
     kept = []

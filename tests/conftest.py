@@ -1,0 +1,87 @@
+"""What several test modules share: the built book, and a small book to break."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+from bookbuild import BOOK_SOURCES, FINGERPRINT, fingerprint  # noqa: E402
+
+MakeBook = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def repository() -> str:
+    """Return the address of the repository, as pyproject.toml decides it."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+
+@pytest.fixture(scope="session")
+def book_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the pages: `make book`'s if they are up to date, else built without executing."""
+    built = ROOT / "_build" / "html"
+    mark = built / FINGERPRINT
+    if mark.is_file() and mark.read_text().strip() == fingerprint(ROOT, BOOK_SOURCES):
+        return built
+    assert not os.environ.get("CI"), (
+        "the book is not built, or its sources changed since: make book"
+    )
+    out = tmp_path_factory.mktemp("book")
+    build = [sys.executable, "-m", "jupyter_book", "build", "-W", "-n", "--keep-going"]
+    result = subprocess.run(
+        [*build, "--path-output", str(out), str(ROOT)],
+        env={**os.environ, "MRBOOK_EXECUTE": "off"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    return out / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def executed(book_html: Path) -> bool:
+    """Whether the built pages hold executed notebooks."""
+    return (book_html / FINGERPRINT).read_text().strip() != "not executed"
+
+
+@pytest.fixture
+def make_book() -> MakeBook:
+    """Return a function that runs `make book` in a small book, installing nothing."""
+
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        stamp = folder / "installed"
+        stamp.touch()
+        return subprocess.run(
+            ["make", "book", f"INSTALLED={stamp}", f"VENV={sys.prefix}"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture
+def small_book(tmp_path: Path) -> Path:
+    """Return a copy of the set-up with one page and one notebook, `chapters/one.ipynb`."""
+    for name in ["Makefile", "_config.yml", "pyproject.toml", "requirements.txt"]:
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ["book/_ext", "book/_static", "mrbook"]:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters:\n  - file: chapters/one\n"
+    )
+    (tmp_path / "book" / "intro.md").write_text("# A small book\n\nWith one notebook.\n")
+    (tmp_path / "chapters").mkdir()
+    return tmp_path
