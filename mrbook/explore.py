@@ -201,7 +201,7 @@ class Explorer:
         return {c.name: c.values[i] for c, i in zip(self.controls, indices, strict=True)}
 
     def _picture(self, indices: tuple[int, ...]) -> str:
-        source, width = figures.encode(self.draw(**self._values(indices)), effort=1)
+        source, width = figures.encode(self.draw(**self._values(indices)))
         return figures.image_html(source, width, self._alt(indices))
 
     def _alt(self, indices: tuple[int, ...]) -> str:
