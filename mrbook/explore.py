@@ -152,34 +152,36 @@ class Explorer:
         """Return a self-contained fragment: controls, pictures and the script that joins them."""
         count = prod(len(c.values) for c in self.controls)
         if count > self.max_frames:
-            sizes = " x ".join(f"{len(c.values)} ({c.name})" for c in self.controls)
+            terms = " x ".join(f"{len(c.values)} ({c.name})" for c in self.controls)
             raise ValueError(
-                f"{sizes} = {count} frames, more than max_frames={self.max_frames}: "
-                f"give fewer values"
+                f"{terms} = {count} frames, more than max_frames={self.max_frames}: "
+                "give fewer values"
             )
-        frames: dict[str, int] = {}
-        order, alts, width, size = [], [], 0, 0
+        frames: dict[figures.Picture, int] = {}
+        order, alts, size = [], [], 0
         for indices in product(*(range(len(c.values)) for c in self.controls)):
-            source, this_width = figures.encode(self.draw(**self._values(indices)))
-            if source not in frames:
-                frames[source] = len(frames)
-                size += len(source)
-                if size > self.max_bytes:
-                    raise ValueError(
-                        f"{len(frames)} of {count} frames take {size:,} bytes, more than "
-                        f"max_bytes={self.max_bytes:,}: give fewer values or a plainer figure"
-                    )
-            order.append(frames[source])
+            picture = figures.encode(self.draw(**self._values(indices)))
+            if picture not in frames:
+                frames[picture] = len(frames)
+                size += len(picture.source)
+            if size > self.max_bytes:
+                raise ValueError(
+                    f"{len(frames)} of {count} frames take {size:,} bytes, more than "
+                    f"max_bytes={self.max_bytes:,}: give fewer values or a plainer figure"
+                )
+            order.append(frames[picture])
             alts.append(self._alt(indices))
-            width = max(width, this_width)
+        sizes = {(picture.width, picture.height) for picture in frames}
+        if len(sizes) > 1:
+            raise ValueError(f"draw must return figures of one size, got {sorted(sizes)} pixels")
         first = 0
         for control, index in zip(self.controls, self.start, strict=True):
             first = first * len(control.values) + index
-        sources = list(frames)
-        shown = sources[order[first]]
+        pictures = list(frames)
+        shown = pictures[order[first]]
         # The picture shown first is in the <img> already.
         data = {
-            "frames": ["" if s is shown else s for s in sources],
+            "frames": ["" if p is shown else p.source for p in pictures],
             "order": order,
             "alts": alts,
             "labels": [c.labels for c in self.controls],
@@ -190,9 +192,9 @@ class Explorer:
         )
         payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
         return (
-            f'<div class="mrx" style="max-width:{width + 26}px"><style>{_STYLE}</style>'
+            f'<div class="mrx" style="max-width:{shown.width + 26}px"><style>{_STYLE}</style>'
             f'<div class="mrx-rows">{rows}</div>'
-            f"{figures.image_html(shown, width, alts[first])}"
+            f"{figures.image_html(shown, alts[first])}"
             f'<script type="application/json">{payload}</script>'
             f"<script>{_SCRIPT}</script></div>"
         )
@@ -201,8 +203,8 @@ class Explorer:
         return {c.name: c.values[i] for c, i in zip(self.controls, indices, strict=True)}
 
     def _picture(self, indices: tuple[int, ...]) -> str:
-        source, width = figures.encode(self.draw(**self._values(indices)))
-        return figures.image_html(source, width, self._alt(indices))
+        picture = figures.encode(self.draw(**self._values(indices)))
+        return figures.image_html(picture, self._alt(indices))
 
     def _alt(self, indices: tuple[int, ...]) -> str:
         if callable(self.alt):
@@ -291,6 +293,7 @@ def _has_kernel() -> bool:
 _STYLE = """
 .mrx{box-sizing:border-box;margin:.5rem 0;padding:12px;background:#fff;color:#1a1a1a;
 color-scheme:light;border:1px solid #d0d0d0;border-radius:6px;font:16px/1.4 system-ui,sans-serif}
+.mrx-rows{margin-bottom:8px}
 .mrx-row{display:flex;flex-wrap:wrap;align-items:center;gap:0 12px;margin:0}
 .mrx-row span{min-width:5.5rem;font-weight:600}
 .mrx-row input{flex:1 1 9rem;min-width:0;height:44px;margin:0;accent-color:#0072b2;cursor:pointer}

@@ -10,7 +10,7 @@ import base64
 import html
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -123,12 +123,19 @@ def show(fig: Figure, *, alt: str) -> None:
     [figure] Two equal taps: the Haar scaling filter.
     """
     checked_alt(alt)
-    source, width = encode(fig)
-    display_html(image_html(source, width, alt), f"[figure] {alt}")
+    display_html(image_html(encode(fig), alt), f"[figure] {alt}")
 
 
-def encode(fig: Figure) -> tuple[str, int]:
-    """Close a figure and return it as a WebP data URI, and its width in CSS pixels.
+class Picture(NamedTuple):
+    """A figure as a data URI, and its size in CSS pixels."""
+
+    source: str
+    width: int
+    height: int
+
+
+def encode(fig: Figure) -> Picture:
+    """Close a figure and return it as WebP.
 
     Lines on white are smallest without loss, photographs with it: the smaller file is taken.
     """
@@ -148,14 +155,16 @@ def encode(fig: Figure) -> tuple[str, int]:
         image.save(file, format="webp", method=4, **options)
         files.append(file.getvalue())
     data = base64.b64encode(min(files, key=len)).decode()
-    return f"data:image/webp;base64,{data}", round(image.width * _CSS_PIXELS_PER_INCH / _DPI)
+    width, height = (round(n * _CSS_PIXELS_PER_INCH / _DPI) for n in image.size)
+    return Picture(f"data:image/webp;base64,{data}", width, height)
 
 
-def image_html(source: str, width: int, alt: str) -> str:
-    """Return an ``<img>`` on a white card, `width` CSS pixels wide or as wide as the page."""
+def image_html(picture: Picture, alt: str) -> str:
+    """Return an ``<img>`` on a white card, shrunk where the page is narrower."""
     return (
-        f'<img class="mrfig dark-light" src="{source}" alt="{html.escape(alt)}" '
-        f'style="display:block;width:{width}px;max-width:100%;height:auto;'
+        f'<img class="mrfig dark-light" src="{picture.source}" alt="{html.escape(alt)}" '
+        f'width="{picture.width}" height="{picture.height}" '
+        f'style="display:block;width:{picture.width}px;max-width:100%;height:auto;'
         f'background:#fff;border-radius:6px">'
     )
 
@@ -246,6 +255,7 @@ def pyramid(
     """Draw the coefficients of ``wavedec`` as rows of boxes, coarse on top, fine at the bottom.
 
     Every row spans the whole signal, so a box covers the samples that its coefficient is about.
+    The details share one scale; the approximation, usually far larger, has its own.
 
     Parameters
     ----------
@@ -254,14 +264,14 @@ def pyramid(
     coeffs : sequence of array_like
         ``[cA_n, cD_n, ..., cD_1]``, each one-dimensional.
     magnitude : bool, optional
-        Show absolute values, dark is large; otherwise signed values, blue below and red above zero.
+        Show absolute values, darker is larger; otherwise blue is below and red above zero.
     labels : sequence of str, optional
         Names of the rows; a and b with their level by default.
 
     Returns
     -------
     matplotlib.collections.QuadMesh
-        The last row drawn, for a color bar. All rows share its scale.
+        The last row drawn, for a color bar.
     """
     rows = [_vector(c, "coeffs") for c in coeffs]
     if not rows:
@@ -269,18 +279,22 @@ def pyramid(
     depth = len(rows) - 1
     if labels is None:
         labels = [f"$a_{{{depth}}}$", *(f"$b_{{{level}}}$" for level in range(depth, 0, -1))]
-    top = max(float(np.abs(row).max(initial=0.0)) for row in rows) or 1.0
-    scale: dict[str, Any] = {"vmin": 0.0, "vmax": top, "cmap": "cividis_r"}
-    if not magnitude:
-        scale = {"vmin": -top, "vmax": top, "cmap": "RdBu_r"}
+    tops = [float(np.abs(row).max(initial=0.0)) for row in rows]
     mesh = None
     for i, row in enumerate(rows):
-        shown = np.abs(row) if magnitude else row
+        top = (max(tops[1:]) if i else tops[0]) or 1.0
+        low, colors = (0.0, "Blues") if magnitude else (-top, "RdBu_r")
         edges = np.linspace(0.0, 1.0, len(row) + 1)
-        outline: dict[str, Any] = (
-            {"edgecolors": "white", "linewidth": 0.8} if len(row) <= 64 else {}
+        mesh = ax.pcolormesh(
+            edges,
+            [i - 0.46, i + 0.46],
+            (np.abs(row) if magnitude else row)[None, :],
+            vmin=low,
+            vmax=top,
+            cmap=colors,
+            edgecolors="#BBBBBB" if len(row) <= 64 else "face",
+            linewidth=0.6,
         )
-        mesh = ax.pcolormesh(edges, [i - 0.46, i + 0.46], shown[None, :], **scale, **outline)
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xticks([])
