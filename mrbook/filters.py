@@ -291,9 +291,9 @@ class Wavelet:
         # Powers of n are hopelessly ill-conditioned; polynomials orthonormal on 0..K-1 are not.
         grid = np.linspace(-1, 1, len(dec_hi))
         basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(grid, len(dec_hi) - 1))
-        moments = np.abs(basis.T @ dec_hi) / np.linalg.norm(dec_hi)
+        moments = np.abs(basis.T @ dec_hi)
         tolerance = min(max(1e-12, 10 * self.reconstruction_error()), 1e-6)
-        nonzero = np.flatnonzero(~(moments <= tolerance))
+        nonzero = np.flatnonzero(~(moments <= tolerance * np.linalg.norm(dec_hi)))
         return int(nonzero[0]) if len(nonzero) else len(dec_hi)
 
     def to(
@@ -429,7 +429,7 @@ def _delta(length: int) -> np.ndarray:
 
 
 def _largest(*arrays: np.ndarray) -> float:
-    return max(float(np.abs(array).max()) for array in arrays)
+    return float(np.max([np.abs(array).max() for array in arrays]))  # NaN stays NaN
 
 
 _NAMED = {name: Wavelet(name) for name in pywt.wavelist(kind="discrete")}

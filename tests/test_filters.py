@@ -134,6 +134,22 @@ class TestByName:
         assert w.is_orthogonal == expected.get(name, pywt.Wavelet(name).orthogonal)
         assert w.is_orthogonal == (w.orthogonality_error() < 1e-8)
 
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            (lambda a, b, c, d: (a, a, c, c), 1.0),  # two filters that are not orthogonal
+            (lambda a, b, c, d: (2 * a, b, 2 * c, d), 3.0),  # of norm 2
+            (lambda a, b, c, d: (a, 2 * b, c, 2 * d), 3.0),
+            (lambda a, b, c, d: (a, b, -c, d), math.sqrt(2)),  # analysis is not undone
+            (lambda a, b, c, d: (a, b, c, -d), math.sqrt(2)),
+            (lambda a, b, c, d: (a, b, c, math.nan * d), math.nan),
+        ],
+    )
+    def test_each_condition_of_orthogonality_counts(self, change, error):
+        w = Wavelet("changed", change(*Wavelet("haar").filter_bank), tolerance=math.inf)
+        assert w.orthogonality_error() == pytest.approx(error, nan_ok=True)
+        assert not w.is_orthogonal
+
     def test_orthogonality_error_of_dmey(self):
         assert Wavelet("dmey").orthogonality_error() == pytest.approx(2.245e-3, rel=1e-3)
 
