@@ -43,7 +43,7 @@ def explore(
         ``draw(name=value, ...)`` returns a new matplotlib figure, always of the same size.
     alt : str or callable
         What the figure shows, in words; the values of the controls are appended. A callable gets
-        the same keywords as `draw` and returns the whole text.
+        the same keywords as `draw` and returns the whole text, another one for each combination.
     start : dict, optional
         First value of a control; the first one listed by default.
     max_frames, max_bytes : int, optional
@@ -171,6 +171,8 @@ class Explorer:
                 )
             order.append(frames[picture])
             alts.append(self._alt(indices))
+            if alts[-1] in alts[:-1]:
+                raise ValueError(f"alt must name every control's value, got {alts[-1]!r} twice")
         sizes = {(picture.width, picture.height) for picture in frames}
         if len(sizes) > 1:
             raise ValueError(f"draw must return figures of one size, got {sorted(sizes)} pixels")
@@ -240,11 +242,12 @@ class _Control:
         """Return the control as one labeled line of HTML, needing no id."""
         title, label = html.escape(self.title), html.escape(self.labels[index])
         if self.ordered:
+            longest = min(max(map(len, self.labels)), 16)  # or the slider would change its length
             return (
                 f'<label class="mrx-row"><span>{title}</span>'
                 f'<input type="range" min="0" max="{len(self.values) - 1}" step="1" '
                 f'value="{index}" aria-valuetext="{label}" autocomplete="off">'
-                f"<output>{label}</output></label>"
+                f'<output style="min-width:{longest}ch">{label}</output></label>'
             )
         options = "".join(
             f'<option value="{i}"{" selected" if i == index else ""}>{html.escape(text)}</option>'
@@ -294,15 +297,17 @@ _STYLE = """
 .mrx{box-sizing:border-box;margin:.5rem 0;padding:12px;background:#fff;color:#1a1a1a;
 color-scheme:light;border:1px solid #d0d0d0;border-radius:6px;font:16px/1.4 system-ui,sans-serif}
 .mrx-rows{margin-bottom:8px}
-.mrx-row{display:flex;flex-wrap:wrap;align-items:center;gap:0 12px;margin:0}
-.mrx-row span{min-width:5.5rem;font-weight:600}
+.mrx-row{display:flex;align-items:center;gap:0 12px;margin:0}
+.mrx-row span{min-width:5rem;max-width:60%;font-weight:600}
 .mrx-row input{flex:1 1 9rem;min-width:0;height:44px;margin:0;accent-color:#0072b2;cursor:pointer}
-.mrx-row output{min-width:5ch;text-align:right;font-variant-numeric:tabular-nums}
-.mrx-row select{min-height:44px;max-width:100%;padding:0 8px;font:inherit;background:#fff;
+.mrx-row output{text-align:right;font-variant-numeric:tabular-nums}
+.mrx-row select{min-height:44px;min-width:0;padding:0 8px;font:inherit;background:#fff;
 color:#1a1a1a;border:1px solid #767676;border-radius:4px}
 .mrx-play{min-height:44px;min-width:6rem;font:inherit;background:#fff;color:#1a1a1a;
 border:1px solid #767676;border-radius:4px;cursor:pointer}
 .mrx :focus-visible{outline:3px solid #0072b2;outline-offset:2px}
+@media (max-width:480px){.mrx-row{flex-wrap:wrap}.mrx-row input{order:1;flex-basis:100%}
+.mrx-row output{margin-left:auto}}
 @media (prefers-reduced-motion:reduce){.mrx-play{display:none}}
 @media print{.mrx-play{display:none}}
 """

@@ -73,6 +73,8 @@ def use_style() -> None:
             "figure.figsize": (6.0, 3.4),
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.w_pad": 0.08,
+            "figure.constrained_layout.h_pad": 0.08,
             "savefig.facecolor": "white",
             "font.size": 13,
             "axes.titlesize": 14,
