@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["difference", "name_type", "pattern", "show_value"]
+__all__ = ["as_numpy", "difference", "name_type", "pattern", "show_value"]
 
 
 def difference(expected: Any, got: Any, *, rtol: float, atol: float) -> str | None:
@@ -61,12 +61,14 @@ def pattern(expected: Any, got: Any) -> str:
     if isinstance(expected, tuple | list) and isinstance(got, tuple | list):
         if len(expected) != len(got) or not expected:
             return ""
+        if all(isinstance(v, int | float) for v in (*expected, *got)):
+            return pattern(np.asarray(expected, dtype=float), np.asarray(got, dtype=float))
         found = {pattern(e, g) for e, g in zip(expected, got, strict=True)}
         return found.pop() if len(found) == 1 else ""
     kinds = torch.Tensor | np.ndarray | float
     if not isinstance(expected, kinds) or not isinstance(got, kinds):
         return ""
-    a, b = _numpy(expected), _numpy(got)
+    a, b = as_numpy(expected), as_numpy(got)
     if a.shape != b.shape or a.dtype.kind not in "fc" or b.dtype.kind not in "fc":
         return _shape_pattern(a, b)
     if not (np.isfinite(a).all() and np.isfinite(b).all() and a.any()):
@@ -103,7 +105,7 @@ def _shape_pattern(expected: np.ndarray, got: np.ndarray) -> str:
     return ""
 
 
-def show_value(value: Any) -> str:
+def show_value(value: Any, digits: int = 4) -> str:
     """Write a value on a few lines at most, with its shape and dtype where it has them.
 
     Examples
@@ -112,13 +114,13 @@ def show_value(value: Any) -> str:
     ('tensor([1., 2.])', 'array(shape (0, 2), float64)')
     """
     if isinstance(value, torch.Tensor | np.ndarray):
-        array = _numpy(value)
+        array = as_numpy(value)
         kind = "tensor" if isinstance(value, torch.Tensor) else "array"
         dtype = str(value.dtype).removeprefix("torch.")
         if array.size == 0:
             return f"{kind}(shape {array.shape}, {dtype})"
         body = np.array2string(
-            array, precision=4, suppress_small=True, threshold=24, edgeitems=4, separator=", "
+            array, precision=digits, suppress_small=True, threshold=24, edgeitems=4, separator=", "
         )
         plain = dtype in ("float32", "int64") if kind == "tensor" else dtype in ("float64", "int64")
         note = "" if plain else f", {dtype}"
@@ -126,14 +128,16 @@ def show_value(value: Any) -> str:
             note = f", shape {tuple(array.shape)}{note}"
         return f"{kind}({body}{note})"
     if isinstance(value, tuple | list):
-        inside = ", ".join(show_value(v) for v in value[:12]) + (", …" * (len(value) > 12))
+        inside = ", ".join(show_value(v, digits) for v in value[:12]) + (", …" * (len(value) > 12))
         if isinstance(value, list):
             return f"[{inside}]"
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{digits + 2}g}"
+    if callable(value):
+        return getattr(value, "__name__", name_type(value))
     text = repr(value)
     return text if len(text) <= 200 else text[:199] + "…"
 
@@ -147,7 +151,7 @@ def _array_difference(expected: Any, got: Any, rtol: float, atol: float) -> str 
         return f"the shape is {shapes[1]}, expected {shapes[0]}"
     if expected.dtype != got.dtype:
         return f"the dtype is {got.dtype}, expected {expected.dtype}"
-    a, b = _numpy(expected), _numpy(got)
+    a, b = as_numpy(expected), as_numpy(got)
     if a.size == 0:
         return None
     if not np.issubdtype(a.dtype, np.inexact):
@@ -186,7 +190,7 @@ def _number_difference(expected: Any, got: Any, rtol: float, atol: float) -> str
     a, b = np.asarray(expected), np.asarray(got)
     if a == b or (a != a and b != b):
         return None
-    if abs(b - a) <= atol + _relative(b.dtype, rtol) * abs(expected):
+    if np.isfinite(a) and abs(b - a) <= atol + _relative(b.dtype, rtol) * abs(expected):
         return None
     return f"{show_value(got)} is not right"
 
@@ -220,7 +224,8 @@ def _relative(dtype: np.dtype, rtol: float) -> float:
     return max(rtol, 1000 * float(np.finfo(dtype).eps))
 
 
-def _numpy(value: Any) -> np.ndarray:
+def as_numpy(value: Any) -> np.ndarray:
+    """Return a tensor, array or number as an array."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().resolve_conj().resolve_neg()
         if value.dtype in (torch.bfloat16, torch.float16):

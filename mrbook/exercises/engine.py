@@ -43,7 +43,6 @@ import functools
 import importlib
 import inspect
 import io
-import itertools
 import pkgutil
 import time
 import traceback
@@ -55,7 +54,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrbook.exercises.compare import difference, name_type, pattern, show_value
+from mrbook.exercises.compare import as_numpy, difference, name_type, pattern, show_value
 from mrbook.exercises.result import Hint, Result
 from mrbook.exercises.shrink import simpler
 
@@ -160,16 +159,19 @@ class Exercise:
                 continue
             if problem[0] == "unanswered":
                 return Result(self.name, "not answered yet", problem[1])
-            seen.extend(itertools.islice(inputs, 5))
+            seen.extend(inputs)
             says = self._diagnosis(answer, seen)
             args = self._shrunk(answer, args, problem[0])
             expected, got = _run(self.reference, args), _run(answer, args)
             problem = self._problem(got, expected, args) or problem
             rows = [*zip(self._argument_names(args), map(show_value, args), strict=True)]
+            digits = 4
+            if show_value(expected.value) == show_value(got.value):
+                digits = 15  # they differ further behind the point
             if self.judge is None:
-                rows.append(("expected", show_value(expected.value)))
+                rows.append(("expected", show_value(expected.value, digits)))
             if got.error is None:
-                rows.append(("got", show_value(got.value)))
+                rows.append(("got", show_value(got.value, digits)))
             return Result(self.name, "not yet", _sentence(problem[1]), tuple(rows), says)
         return Result(self.name, "correct", f"It agrees with the reference on {len(seen)} inputs.")
 
@@ -192,7 +194,7 @@ class Exercise:
         if got.value is ...:
             return "unanswered", ""
         if got.value is None:
-            return "unanswered", "Your function returns None: is a return missing?"
+            return "unanswered", "Your function returns None."
         if self.judge is None:
             text = difference(expected.value, got.value, rtol=self.rtol, atol=self.atol)
         else:
@@ -354,12 +356,9 @@ def _run(function: Callable[..., Any], args: tuple[Any, ...], *, quiet: bool = T
 
 
 def _changed(before: Any, after: Any) -> bool:
-    if isinstance(before, torch.Tensor):
-        return before.shape != after.shape or not torch.equal(
-            before.nan_to_num(), after.nan_to_num()
-        )
-    if isinstance(before, np.ndarray):
-        return not np.array_equal(before, after)
+    if isinstance(before, torch.Tensor | np.ndarray):
+        a, b = as_numpy(before), as_numpy(after)
+        return not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
     if isinstance(before, list | tuple):
         return len(before) != len(after) or any(map(_changed, before, after))
     return False
