@@ -13,22 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mrbook.boundary import MODES, check_mode
+from mrbook.filterbank import analyze, synthesize
 from mrbook.filters import Wavelet, as_wavelet
 
 __all__ = ["MODES", "dwt", "dwt_coeff_len", "dwt_max_level", "idwt", "wavedec", "waverec"]
-
-#: How a signal goes on beyond its ends; the names are PyWavelets'.
-MODES = (
-    "zero",
-    "constant",
-    "symmetric",
-    "periodic",
-    "smooth",
-    "periodization",
-    "reflect",
-    "antisymmetric",
-    "antireflect",
-)
 
 
 # ------------------------------------------------------------------------------ one level
@@ -73,10 +62,10 @@ def dwt(data: Tensor, wavelet: Wavelet | str, mode: str = "symmetric") -> tuple[
     >>> cA * 2**0.5, cD * 2**0.5
     (tensor([4.0000, 4.0000]), tensor([ 2.0000, -4.0000]))
     """
-    _check_mode(mode)
+    check_mode(mode)
     _check_signal(data, "data")
     bank = _bank(as_wavelet(wavelet), "dec", data)
-    return _analyze(data, bank, mode)
+    return analyze(data, bank, mode)
 
 
 def idwt(
@@ -122,24 +111,24 @@ def idwt(
     >>> idwt(cA, cD, "db2", length=5)
     tensor([3.0000e+00, 1.0000e+00, ..., 4.0000e+00, 1.0000e+00])
     """
-    _check_mode(mode)
+    check_mode(mode)
     cA, cD = _check_pair(cA, cD)
     bank = _bank(as_wavelet(wavelet), "rec", cA)
     count, taps = cA.shape[-1], bank.shape[-1]
     longest = 2 * count if mode == "periodization" else 2 * count - taps + 2
     if longest < 1:
         raise ValueError(
-            f"cA, cD: {count} coefficients are too few for filters of {taps} taps; "
-            f"expected at least {taps // 2}"
+            f"cA and cD must have at least {taps // 2} coefficients for filters of {taps} taps, "
+            f"got {count}"
         )
     if length is None:
         length = longest
     elif length not in (longest - 1, longest):
         raise ValueError(
-            f"length: got {length}, but {count} coefficients of filters with {taps} taps "
-            f"in mode {mode!r} come from a signal of length {longest - 1} or {longest}"
+            f"length must be {longest - 1} or {longest} for {count} coefficients of filters with "
+            f"{taps} taps in mode {mode!r}, got {length}"
         )
-    return _synthesize(cA, cD, bank, mode)[..., :length]
+    return synthesize(cA, cD, bank, mode)[..., :length]
 
 
 # ---------------------------------------------------------------------------- many levels
@@ -185,14 +174,14 @@ def wavedec(
     >>> [len(c) for c in wavedec(torch.arange(64.0), "db2")]
     [6, 6, 10, 18, 33]
     """
-    _check_mode(mode)
+    check_mode(mode)
     _check_signal(data, "data")
     wavelet = as_wavelet(wavelet)
     level = _check_level(level, data.shape[-1], wavelet.dec_len)
     bank = _bank(wavelet, "dec", data)
     approximation, details = data, []
     for _ in range(level):
-        approximation, detail = _analyze(approximation, bank, mode)
+        approximation, detail = analyze(approximation, bank, mode)
         details.append(detail)
     return [approximation, *reversed(details)]
 
@@ -236,17 +225,17 @@ def waverec(
     >>> torch.allclose(waverec(wavedec(x, "db2"), "db2", length=65), x)
     True
     """
-    _check_mode(mode)
+    check_mode(mode)
     if isinstance(coeffs, Tensor) or not isinstance(coeffs, Sequence):
-        raise TypeError(f"coeffs: expected a list of tensors, got {type(coeffs).__name__}")
+        raise TypeError(f"coeffs must be a list of tensors, got {type(coeffs).__name__}")
     if len(coeffs) == 0:
-        raise ValueError("coeffs: expected at least one tensor, got an empty list")
+        raise ValueError("coeffs must hold at least one tensor, got an empty list")
     wavelet = as_wavelet(wavelet)
     approximation, *details = coeffs
     _check_signal(approximation, "coeffs[0]")
     if not details and length not in (None, approximation.shape[-1]):
         raise ValueError(
-            f"length: got {length}, but level 0 keeps the {approximation.shape[-1]} samples"
+            f"length must be {approximation.shape[-1]}, as coeffs holds one tensor, got {length}"
         )
     for i, detail in enumerate(details, start=1):
         _check_signal(detail, f"coeffs[{i}]")
@@ -255,9 +244,8 @@ def waverec(
             approximation = approximation[..., :-1]
         if approximation.shape != detail.shape:
             raise ValueError(
-                f"coeffs: lengths can't belong together: coeffs[{i}] has shape "
-                f"{tuple(detail.shape)}, expected {tuple(approximation.shape)}"
-                + (" (or one less at the end)" if i > 1 else "")
+                f"coeffs can't belong together: coeffs[{i}] must have {_shape(approximation)}"
+                f"{' or one less at the end' if i > 1 else ''}, got {_shape(detail)}"
             )
         last = i == len(details)
         approximation = idwt(approximation, detail, wavelet, mode, length=length if last else None)
@@ -297,7 +285,7 @@ def dwt_max_level(data_len: int, filter_len: int | Wavelet | str) -> int:
     if not isinstance(filter_len, int):
         filter_len = as_wavelet(filter_len).dec_len
     if filter_len < 2:
-        raise ValueError(f"filter_len: expected at least 2 taps, got {filter_len}")
+        raise ValueError(f"filter_len must be at least 2, got {filter_len}")
     return max(0, (data_len // (filter_len - 1)).bit_length() - 1)
 
 
@@ -329,88 +317,12 @@ def dwt_coeff_len(data_len: int, filter_len: int | Wavelet | str, mode: str) -> 
     >>> dwt_coeff_len(50, 8, "zero"), dwt_coeff_len(50, 8, "periodization")
     (28, 25)
     """
-    _check_mode(mode)
+    check_mode(mode)
     if not isinstance(filter_len, int):
         filter_len = as_wavelet(filter_len).dec_len
     if data_len < 1 or filter_len < 1:
-        raise ValueError(f"expected lengths of at least 1, got {data_len=}, {filter_len=}")
+        raise ValueError(f"lengths must be at least 1, got {data_len=}, {filter_len=}")
     return (data_len + 1) // 2 if mode == "periodization" else (data_len + filter_len - 1) // 2
-
-
-# --------------------------------------------------------------------------------- the core
-
-
-def _analyze(x: Tensor, bank: Tensor, mode: str) -> tuple[Tensor, Tensor]:
-    """One level of analysis; `bank` is (2, K): the low-pass and the high-pass taps."""
-    taps = bank.shape[-1]
-    x = _extend(x, taps, mode)
-    frames = x.unfold(-1, taps, 2)  # (..., M, K): what each coefficient sees, oldest first
-    bands = frames @ bank.flip(-1).mT  # (..., M, 2)
-    return bands[..., 0], bands[..., 1]
-
-
-def _synthesize(cA: Tensor, cD: Tensor, bank: Tensor, mode: str) -> Tensor:
-    """One level of synthesis: ``x[n] = sum_k cA[k] rec_lo[n + K - 2 - 2k] + ...`` for every n
-    that no coefficient beyond the ends could touch; in mode "periodization" every n, cyclically.
-    """
-    taps = bank.shape[-1]
-    half = taps // 2
-    coeffs = torch.stack((cA, cD), -2)  # (..., 2, M)
-    if mode == "periodization":
-        left = taps // 4
-        coeffs = _extend_by(coeffs, left, half - 1 - left, "periodic")
-    frames = coeffs.unfold(-1, half, 1).transpose(-3, -2).flatten(-2)  # (..., M - K/2 + 1, K)
-    weight = bank.reshape(2, half, 2).flip(1).reshape(taps, 2)  # to an even and an odd sample
-    x = (frames @ weight).flatten(-2)
-    return x.roll(-1, -1) if mode == "periodization" and taps % 4 == 0 else x
-
-
-def _extend(x: Tensor, taps: int, mode: str) -> Tensor:
-    """The signal with everything in front and behind that the filters reach."""
-    length = x.shape[-1]
-    if mode == "periodization":
-        if length % 2:
-            x = torch.cat((x, x[..., -1:]), -1)
-        return _extend_by(x, taps // 2 - 1, taps // 2 - 1, "periodic")
-    return _extend_by(x, taps - 2, taps - 2 + length % 2, mode)
-
-
-def _extend_by(x: Tensor, left: int, right: int, mode: str) -> Tensor:
-    before = _beyond(x.flip(-1), left, mode).flip(-1)
-    return torch.cat((before, x, _beyond(x, right, mode)), -1)
-
-
-def _beyond(x: Tensor, count: int, mode: str) -> Tensor:
-    """The first `count` samples after the end of ``x`` (..., N): mode by mode."""
-    length = x.shape[-1]
-    k = torch.arange(count, device=x.device)
-    if mode == "zero":
-        return x.new_zeros((*x.shape[:-1], count))
-    if mode == "constant":
-        return x[..., -1:].expand(*x.shape[:-1], count)
-    if mode == "smooth":
-        slope = x[..., -1:] - x[..., -2:-1] if length > 1 else torch.zeros_like(x)
-        return x[..., -1:] + slope * (k + 1)
-    if mode == "periodic":
-        return x.index_select(-1, k % length)
-    if mode in ("symmetric", "antisymmetric"):
-        # The mirror stands half a sample behind the end: x[N-1], ..., x[0], x[0], ..., x[N-1].
-        k = k % (2 * length)
-        mirrored = k < length
-        y = x.index_select(-1, torch.where(mirrored, length - 1 - k, k - length))
-        return y if mode == "symmetric" else torch.where(mirrored, -y, y)
-    # reflect and antireflect: the mirror stands on the last sample: x[N-2], ..., x[0], ..., x[N-1].
-    if length == 1:
-        raise ValueError(f"mode: {mode!r} needs a signal of at least 2 samples, got 1")
-    period, k = (k + 1) // (2 * (length - 1)), (k + 1) % (2 * (length - 1))
-    mirrored = k < length
-    y = x.index_select(-1, (length - 1 - k).abs())
-    if mode == "reflect":
-        return y
-    first, last = x[..., :1], x[..., -1:]
-    turns = 2 * (period + ~mirrored)  # how often the rise of the whole signal was passed
-    rise = torch.where(turns > 0, turns * (last - first), 0.0)
-    return torch.where(mirrored, 2 * last - y, y) + rise
 
 
 # ------------------------------------------------------------------------------- arguments
@@ -421,34 +333,29 @@ def _bank(wavelet: Wavelet, kind: str, like: Tensor) -> Tensor:
     return torch.stack((lo, hi)).to(dtype=like.dtype, device=like.device)
 
 
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
-
-
 def _check_signal(x: object, name: str) -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name}: expected float32 or float64, got {x.dtype}")
+        raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
     if x.ndim == 0:
-        raise ValueError(f"{name}: expected at least one axis, got a scalar tensor")
+        raise ValueError(f"{name} must have at least one axis, got a scalar")
     if x.shape[-1] == 0:
-        raise ValueError(f"{name}: the last axis is empty (shape {tuple(x.shape)})")
+        raise ValueError(f"{name} must not be empty along the last axis, got {_shape(x)}")
 
 
 def _check_pair(cA: Tensor | None, cD: Tensor | None) -> tuple[Tensor, Tensor]:
     given = cD if cA is None else cA
     if given is None:
-        raise ValueError("cA, cD: expected at least one of them, got None for both")
+        raise ValueError("one of cA and cD must be given, got None for both")
     _check_signal(given, "cD" if cA is None else "cA")
     cA = torch.zeros_like(given) if cA is None else cA
     cD = torch.zeros_like(given) if cD is None else cD
     _check_signal(cD, "cD")
     if cA.dtype != cD.dtype:
-        raise TypeError(f"cA, cD: expected one dtype, got {cA.dtype} and {cD.dtype}")
+        raise TypeError(f"cA and cD must have the same dtype, got {cA.dtype} and {cD.dtype}")
     if cA.shape != cD.shape:
-        raise ValueError(f"cA, cD: expected one shape, got {tuple(cA.shape)} and {tuple(cD.shape)}")
+        raise ValueError(f"cA and cD must have the same shape, got {_shape(cA)} and {_shape(cD)}")
     return cA, cD
 
 
@@ -457,15 +364,19 @@ def _check_level(level: int | None, data_len: int, filter_len: int) -> int:
     if level is None:
         return useful
     if isinstance(level, bool) or not isinstance(level, int):
-        raise TypeError(f"level: expected an integer or None, got {level!r}")
+        raise TypeError(f"level must be an integer or None, got {level!r}")
     if level < 0:
-        raise ValueError(f"level: expected 0 or more, got {level}")
+        raise ValueError(f"level must be at least 0, got {level}")
     # A compiled graph can't warn.
     if level > useful and not torch.compiler.is_compiling():
         warnings.warn(
-            f"level: got {level}, but the useful maximum for length {data_len} and filters of "
-            f"{filter_len} taps is {useful}; beyond it every coefficient feels the ends",
+            f"level {level} is beyond the useful maximum, which is {useful} for length {data_len} "
+            f"and filters of {filter_len} taps: every coefficient will feel the ends",
             UserWarning,
             stacklevel=3,
         )
     return level
+
+
+def _shape(x: Tensor) -> str:
+    return f"shape {tuple(x.shape)}"
