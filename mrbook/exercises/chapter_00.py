@@ -12,10 +12,14 @@ from torch import Tensor
 from mrbook.exercises.engine import Exercise, Mistake
 
 
+def _draw_length(rng: np.random.Generator, size: int) -> int:
+    return int(rng.integers(1, min(5, size + 1), endpoint=True))
+
+
 def _draw_channels(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
-    channels, taps = 1 + size % 3, int(rng.integers(1, 6))
-    x = torch.from_numpy(rng.standard_normal((1 + size % 2, channels, size)))
-    return x, torch.from_numpy(rng.standard_normal((channels, taps)))
+    batch, channels = min(2, 1 + size // 4), min(3, 1 + size // 2)
+    x = torch.from_numpy(rng.standard_normal((batch, channels, size)))
+    return x, torch.from_numpy(rng.standard_normal((channels, _draw_length(rng, size))))
 
 
 def _convolve_channels(x: Tensor, k: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ def _merge(h: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _draw_signal(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    return rng.standard_normal(size), rng.standard_normal(int(rng.integers(1, 6)))
+    return rng.standard_normal(size), rng.standard_normal(_draw_length(rng, size))
 
 
 def _by_fft(x: np.ndarray, k: np.ndarray, size: int, conjugate: bool = False) -> np.ndarray:
