@@ -1,0 +1,8 @@
+"""Timings: every method in turn, in one process, after a check that all give the same answer.
+
+A suite is a module with a function ``cases(device)`` that yields objects of
+`mrbook.bench.engine.Case`. To add one, write the module and name it here.
+"""
+
+#: Name on the command line and module of each suite; a module is imported when it runs.
+SUITES = {"dwt": "mrbook.bench.dwt"}

@@ -1,0 +1,242 @@
+"""Compare methods fairly: same answer first, then all of them in turn, round after round."""
+
+import gc
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Case", "Timing", "check_equal", "compare", "run", "table"]
+
+Result = Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Methods that compute the same thing; the first one is what the others are compared with.
+
+    Attributes
+    ----------
+    title : str
+        What is computed, on what.
+    methods : mapping from str to callable
+        Each takes no argument and returns a tensor, an array, or a sequence of them.
+    tolerance : float
+        Largest difference allowed between results, relative to the largest value.
+    """
+
+    title: str
+    methods: Mapping[str, Callable[[], Any]]
+    tolerance: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock times of one method in seconds, one a round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median."""
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """A quarter of the rounds was faster than the first, a quarter slower than the second."""
+        lower, _, upper = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return lower, upper
+
+    def ratio(self, other: "Timing") -> float:
+        """How many times longer this took than `other`: the median over the rounds."""
+        pairs = zip(self.seconds, other.seconds, strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+
+def check_equal(results: Mapping[str, Result], tolerance: float) -> dict[str, float]:
+    """Compare all results with the first.
+
+    Parameters
+    ----------
+    results : mapping from str to tensor, array or sequence of them
+        By method.
+    tolerance : float
+        Largest difference allowed, relative to the largest value of the first result.
+
+    Returns
+    -------
+    dict from str to float
+        The largest relative difference of each other method.
+
+    Raises
+    ------
+    ValueError
+        If a result differs in shape or by more, with the names of both methods.
+
+    Examples
+    --------
+    >>> check_equal({"a": torch.tensor([1.0, 4.0]), "b": torch.tensor([1.0, 3.0])}, 0.3)
+    {'b': 0.25}
+    """
+    (first, reference), *others = ((name, _tensors(result)) for name, result in results.items())
+    largest = max(float(tensor.abs().max()) for tensor in reference)
+    differences = {}
+    for name, tensors in others:
+        shapes = [[tuple(t.shape) for t in ts] for ts in (reference, tensors)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{first} and {name} differ in shape: {shapes[0]} and {shapes[1]}")
+        pairs = zip(reference, tensors, strict=True)
+        difference = max(float((a - b).abs().max()) for a, b in pairs) / largest
+        if not difference <= tolerance:
+            raise ValueError(f"{first} and {name} differ by {difference:.1e} > {tolerance:.1e}")
+        differences[name] = difference
+    return differences
+
+
+def compare(
+    methods: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int = 50,
+    warmup: int = 3,
+    device: str = "cpu",
+) -> dict[str, Timing]:
+    """Time methods in turn, so that a busy machine slows all of them alike.
+
+    Parameters
+    ----------
+    methods : mapping from str to callable
+        Each is called without arguments.
+    repeats : int
+        Rounds that are timed, at least 2.
+    warmup : int
+        Rounds before, not timed.
+    device : str
+        Where the methods run; a GPU is waited for after each call.
+
+    Returns
+    -------
+    dict from str to Timing
+        In the order of `methods`.
+
+    Raises
+    ------
+    ValueError
+        If `repeats` is below 2.
+
+    Examples
+    --------
+    >>> timings = compare({"sum": lambda: torch.ones(9).sum()}, repeats=5)
+    >>> len(timings["sum"].seconds)
+    5
+    """
+    if repeats < 2:
+        raise ValueError(f"repeats must be at least 2, got {repeats}")
+    wait = _waiter(device)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()  # a collection would hit whichever method happens to run
+    try:
+        for turn in range(-warmup, repeats):
+            for name, method in methods.items():
+                wait()
+                start = time.perf_counter()
+                method()
+                wait()
+                if turn >= 0:
+                    seconds[name].append(time.perf_counter() - start)
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Timing(tuple(times)) for name, times in seconds.items()}
+
+
+def table(timings: Mapping[str, Timing]) -> str:
+    """Median, quartiles, and how many times the first method's time each takes.
+
+    Examples
+    --------
+    >>> print(table({"ours": Timing((1e-3, 1e-3)), "theirs": Timing((2e-3, 3e-3))}))
+    method      median           quartiles   ratio
+    ours      1.000 ms      1.000 to 1.000    1.00
+    theirs    2.500 ms      2.250 to 2.750    2.50
+    """
+    first = next(iter(timings.values()))
+    rows = [("method", "median", "quartiles", "ratio")]
+    for name, timing in timings.items():
+        low, high = (1e3 * quartile for quartile in timing.quartiles)
+        median, ratio = f"{1e3 * timing.median:.3f} ms", f"{timing.ratio(first):.2f}"
+        rows.append((name, median, f"{low:.3f} to {high:.3f}", ratio))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        name.ljust(widths[0])
+        + "".join(f"   {cell:>{w}}" for cell, w in zip(cells, widths[1:], strict=True))
+        for name, *cells in rows
+    )
+
+
+def run(
+    suite: str, *, repeats: int = 50, device: str = "cpu", show: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Run a suite: for each case the check, the timings, and a table.
+
+    Parameters
+    ----------
+    suite : str
+        A name in `mrbook.bench.SUITES`.
+    repeats, device
+        As for `compare`.
+    show : callable
+        What to do with the text of each case.
+
+    Returns
+    -------
+    dict
+        What a record keeps: repeats, and for each case its title, the differences found between the
+        results, and for each method the median and quartiles in seconds and the ratio to the first.
+
+    Raises
+    ------
+    ValueError
+        If the suite is unknown or methods disagree.
+    ImportError
+        If a package that a suite compares with is missing, with the way to install it.
+    """
+    from mrbook.bench import SUITES
+
+    if suite not in SUITES:
+        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {suite!r}")
+    cases: Iterable[Case] = importlib.import_module(SUITES[suite]).cases(device)
+    entries = []
+    for case in cases:
+        results = {name: method() for name, method in case.methods.items()}
+        differences = check_equal(results, case.tolerance)
+        del results
+        timings = compare(case.methods, repeats=repeats, device=device)
+        show(f"{case.title}\n{table(timings)}\n")
+        first = next(iter(timings.values()))
+        methods = {
+            name: {
+                "median": timing.median,
+                "quartiles": list(timing.quartiles),
+                "ratio": timing.ratio(first),
+            }
+            for name, timing in timings.items()
+        }
+        entries.append({"title": case.title, "differences": differences, "methods": methods})
+    return {"suite": suite, "device": device, "repeats": repeats, "cases": entries}
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    parts = result if isinstance(result, list | tuple) else [result]
+    return [torch.as_tensor(part).detach() for part in parts]
+
+
+def _waiter(device: str) -> Callable[[], None]:
+    kind = torch.device(device).type
+    return {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(kind, lambda: None)
