@@ -57,7 +57,12 @@ def _touching(n: int, J: int) -> set[int]:
 
 def _draw_signal(rng: np.random.Generator, size: int) -> tuple[Tensor, int]:
     length = 2**size
-    return torch.from_numpy(rng.standard_normal(length)), int(rng.integers(1, length + 1))
+    M = int(rng.integers(1, length + 1))
+    while True:  # until it is plain which M coefficients are the largest
+        x = torch.from_numpy(rng.normal(scale=4, size=length).round(1))
+        ordered = torch.cat(wavedec(x, "haar")).abs().sort(descending=True).values
+        if M == length or ordered[M - 1] > ordered[M] + 0.01:
+            return x, M
 
 
 def _keep(choose: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
