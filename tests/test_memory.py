@@ -26,6 +26,7 @@ from mrbook.memory import (
     hippo_legs,
     tree_depth,
 )
+from mrbook.multires import multires_conv, uniform_memory
 
 WAVELETS = ["haar", "db2", "db3", "db7", "sym4", "coif1"]
 # PyWavelets' "dmey" is cut from an infinite filter and reconstructs to 4.5e-3 only.
@@ -129,6 +130,26 @@ def test_newest_are_what_the_tree_weights(wavelet: str, depth: int) -> None:
         kept = bands_of(memory)
         stored = torch.cat([band.values for band in kept], -1)
         torch.testing.assert_close(stored, memory.newest, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wavelet", WAVELETS)
+@pytest.mark.parametrize("plan", ["fading", "uniform"])
+def test_newest_are_what_multires_weights(wavelet: str, plan: str) -> None:
+    depth, x, taps = 5, noise(300), as_wavelet(wavelet)
+    kept = (1,) * depth
+    if plan == "uniform":
+        kept = uniform_memory(30, depth, taps.dec_len)
+    # One channel for each weight of the layer, all others zero; the last one is of the input.
+    w = torch.eye(2 + sum(kept), dtype=x.dtype)
+    h0, h1 = (h.flip(0).expand(len(w), 1, -1) for h in (taps.dec_lo, taps.dec_hi))
+    weighted = multires_conv(x.expand(1, len(w), -1), h0, h1, w, kept)[0, :-1]
+    for t in range(0, 300, 7):
+        memory = AnchoredMemory(x[: t + 1], wavelet, depth=depth, keep="all", straddling=False)
+        a, *details = bands_of(memory)
+        expected = [a.values[-1:]]
+        for band, count in zip(details, kept, strict=True):
+            expected.append(band.dense(band.stop - count, band.stop).flip(0))  # newest first
+        torch.testing.assert_close(weighted[:, t], torch.cat(expected), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ORTHOGONAL)
