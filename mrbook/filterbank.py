@@ -78,9 +78,7 @@ def synthesize(cA: Tensor, cD: Tensor, bank: Tensor, mode: str) -> Tensor:
         cyclic = mode == "periodization"
         length = 2 * cA.shape[-1] - (0 if cyclic else bank.shape[-1] - 2)
         mode = mode if cyclic else "zero"
-        return _Transpose.apply(cA, cD, bank.flip(-1), mode, length).clone(
-            memory_format=torch.contiguous_format
-        )
+        return _Transpose.apply(cA, cD, bank.flip(-1), mode, length).clone()
     return _synthesize(cA, cD, bank, mode)
 
 
@@ -234,7 +232,7 @@ def _analyze_blocks(x: Tensor, bank: Tensor, mode: str) -> Bands:
     low, high = _banded(bank.flip(-1), block, 2)  # (block, samples) each
     shape = (*x.shape[:-1], blocks * block)
     cA, cD = (frames @ low.mT).view(shape), (frames @ high.mT).view(shape)
-    # Copies, as only results with memory of their own can be changed in place.
+    # Only results with memory of their own can be changed in place.
     return cA[..., :count].clone(), cD[..., :count].clone()
 
 
