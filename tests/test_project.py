@@ -17,8 +17,8 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 
 #: A module imports only what stands above it.
 LAYERS = """
-    filters boundary filterbank dwt scaling memory native longconv multires mrconv baselines
-    models tasks recipes records train bench figures explore exercises __main__
+    filters boundary filterbank dwt scaling memory native longconv rings multires mrconv
+    baselines models tasks recipes records train bench figures explore exercises __main__
 """.split()
 
 TEACHING = {"figures", "explore", "exercises"}
