@@ -23,6 +23,7 @@ from mrbook.exercises import engine
 from mrbook.exercises.compare import difference, show_value
 from mrbook.exercises.engine import Exercise, Mistake, check, exercises, hint
 from mrbook.exercises.result import Result
+from mrbook.exercises.shrink import simpler
 
 # An exercise of its own, and wrong answers of every kind
 
@@ -172,6 +173,19 @@ def test_shrinking_keeps_the_kind_of_failure_and_can_be_switched_off() -> None:
     assert fixed.check(picky).rows[0] == ("x", show_value(drawn))
 
 
+def test_only_simpler_inputs_are_tried() -> None:
+    fixed = ("haar", 3)
+    assert list(simpler((*fixed, np.zeros(3), torch.arange(4)))) == []
+    found = list(simpler((*fixed, torch.tensor([0.0, 1.0]))))
+    assert found
+    for *kept, candidate in found:
+        assert tuple(kept) == fixed and torch.equal(candidate, torch.zeros(2))
+    given = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    for (candidate,) in simpler((given,)):
+        assert candidate.shape == given.shape and candidate.dtype == given.dtype
+        assert (candidate == candidate.round()).sum() >= 1
+
+
 def test_differences_behind_the_shown_digits_are_shown() -> None:
     rows = dict(check("toy-averages", lambda x: averages(x) * (1 + 1e-5)).rows)
     assert rows["expected"] != rows["got"]
@@ -213,7 +227,7 @@ def test_a_check_repeats() -> None:
     assert results[0] == results[1]
 
 
-def test_a_check_leaves_the_answers_warnings_and_prints_alone(
+def test_warnings_and_prints_of_an_answer_do_no_harm(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def noisy(x: torch.Tensor) -> torch.Tensor:
@@ -221,7 +235,7 @@ def test_a_check_leaves_the_answers_warnings_and_prints_alone(
         np.log(np.zeros(1))
         return averages(x) + 1
 
-    check("toy-averages", noisy)
+    assert "The value differs." in repr(check("toy-averages", noisy)), "a warning is no error"
     assert capsys.readouterr().out == "seen 2\n", "shrinking must not repeat what an answer prints"
 
 
