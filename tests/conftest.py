@@ -7,15 +7,29 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from bookbuild import BOOK_SOURCES, FINGERPRINT, fingerprint  # noqa: E402
+
+# Chromium's own services call home; where there is no network that is noise in the console.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
+PLACES = ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"]
 
 MakeBook = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -85,3 +99,19 @@ def small_book(tmp_path: Path) -> Path:
     (tmp_path / "book" / "intro.md").write_text("# A small book\n\nWith one notebook.\n")
     (tmp_path / "chapters").mkdir()
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return the Chromium or Chrome that is on the path."""
+    found = [shutil.which(name) for name in NAMES] + [p for p in PLACES if Path(p).is_file()]
+    executable = next(filter(None, found), None)
+    if executable is None:
+        message = f"the page tests need Chromium or Chrome: one of {', '.join(NAMES)} on the path"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Browser, Page
-from test_pages import browser  # noqa: F401
 
 from mrbook import explore as module
 from mrbook import figures
@@ -251,7 +250,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(browser: Browser, page_file: Path) -> Iterator[Page]:  # noqa: F811
+def page(browser: Browser, page_file: Path) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 375, "height": 800}, has_touch=True)
     page = context.new_page()
     errors: list[str] = []

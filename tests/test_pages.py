@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
-from playwright.sync_api import Browser, Page, Route, sync_playwright
-
-# Chromium's own services call home; where there is no network that is noise in the console.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
-PLACES = ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"]
+from playwright.sync_api import Browser, Page, Route
 
 LIGHTEST, LARGEST = 3_000, 1_500_000  # bytes of a page
 
@@ -32,21 +17,6 @@ def listed_pages() -> list[str]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     files = [toc["root"]] + [c["file"] for part in toc["parts"] for c in part["chapters"]]
     return [f"{name}.html" for name in files] + ["search.html", "genindex.html"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = [shutil.which(name) for name in NAMES] + [p for p in PLACES if Path(p).is_file()]
-    executable = next(filter(None, found), None)
-    if executable is None:
-        message = f"the page tests need Chromium or Chrome: one of {', '.join(NAMES)} on the path"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 OpenPage = Callable[[Path], tuple[Page, list[str]]]
