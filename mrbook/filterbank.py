@@ -11,6 +11,7 @@ transposed map: synthesis with the analysis filters, in blocks as well.
 """
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -142,7 +143,9 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, bank: Tensor, mode: str) -> Bands:
         # A block's zeros would spread NaN and infinity to all of its coefficients.
-        return _analyze_blocks(x, bank, mode) if x.sum().isfinite() else _analyze(x, bank, mode)
+        if math.isfinite(x.sum()):
+            return _analyze_blocks(x, bank, mode)
+        return _analyze(x, bank, mode)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Bands) -> None:
@@ -170,7 +173,7 @@ class _Transpose(torch.autograd.Function):
 
     @staticmethod
     def forward(cA: Tensor, cD: Tensor, bank: Tensor, mode: str, length: int) -> Tensor:
-        if (cA.sum() + cD.sum()).isfinite():
+        if math.isfinite(cA.sum() + cD.sum()):
             return _transpose_blocks(cA, cD, bank, mode, length)
         return _transpose(cA, cD, bank, mode, length)
 
@@ -220,20 +223,16 @@ def _analyze_blocks(x: Tensor, bank: Tensor, mode: str) -> Bands:
     count = (left + length + right - taps) // 2 + 1
     block = _block_length(taps)
     blocks = -(-count // block)
-    extended = x.new_empty((*x.shape[:-1], 2 * block * blocks + taps - 2))
-    before, after = (matrix.to(x) for matrix in _beyond(taps, length % 2, mode))
     ends = torch.cat((x[..., :taps], x[..., length - taps - length % 2 :]), -1)
-    extended[..., :left] = ends @ before
-    extended[..., left : left + length] = x
-    extended[..., left + length : left + length + right] = ends @ after
-    extended[..., left + length + right :] = 0
-    frames = extended.unfold(-1, 2 * block + taps - 2, 2 * block)  # (..., blocks, samples)
-    frames = frames.reshape(-1, frames.shape[-1])
+    before, after = (ends @ matrix.to(x) for matrix in _beyond(taps, length % 2, mode))
+    frames = x.new_empty((*x.shape[:-1], blocks, 2 * block + taps - 2))
+    _fill(frames, before, x, after, 2 * block)
+    frames = frames.flatten(0, -2)
     low, high = _banded(bank.flip(-1), block, 2)  # (block, samples) each
-    shape = (*x.shape[:-1], blocks * block)
-    cA, cD = (frames @ low.mT).view(shape), (frames @ high.mT).view(shape)
-    # Only results with memory of their own can be changed in place.
-    return cA[..., :count].clone(), cD[..., :count].clone()
+    cA, cD = (
+        (frames @ rows.mT).view(*x.shape[:-1], -1)[..., :count].clone() for rows in (low, high)
+    )
+    return cA, cD
 
 
 @_in_full_precision
@@ -243,14 +242,14 @@ def _transpose_blocks(cA: Tensor, cD: Tensor, bank: Tensor, mode: str, length: i
     left, right = _reach(length, taps, mode)
     block = _block_length(taps)
     blocks = -(-(count + half - 1) // block)
-    padded = cA.new_zeros((*cA.shape[:-1], 2, blocks * block + half - 1))
-    padded[..., 0, half - 1 : half - 1 + count] = cA
-    padded[..., 1, half - 1 : half - 1 + count] = cD
-    frames = padded.unfold(-1, block + half - 1, block).transpose(-3, -2)
+    frames = cA.new_empty((*cA.shape[:-1], blocks, 2, block + half - 1))
+    nothing = cA.new_zeros((*cA.shape[:-1], half - 1))
+    _fill(frames[..., 0, :], nothing, cA, nothing, block)
+    _fill(frames[..., 1, :], nothing, cD, nothing, block)
     # Sample 2m + e of the extended signal is sum_i c[m + i] taps[2i + 1 - e].
     phases = bank.reshape(2, half, 2).flip(-1).mT  # (band, e, i)
     weight = _banded(phases, block, 1).permute(0, 3, 2, 1).reshape(-1, 2 * block)
-    extended = frames.reshape(-1, weight.shape[0]) @ weight
+    extended = frames.flatten(-2).flatten(0, -2) @ weight
     extended = extended.view(*cA.shape[:-1], 2 * block * blocks)
     # What falls on samples beyond the ends belongs to the samples they were made from.
     before, after = (matrix.to(cA) for matrix in _beyond(taps, length % 2, mode))
@@ -260,6 +259,25 @@ def _transpose_blocks(cA: Tensor, cD: Tensor, bank: Tensor, mode: str, length: i
     x[..., :taps] += outside[..., :taps]
     x[..., length - taps - length % 2 :] += outside[..., taps:]
     return x
+
+
+def _fill(frames: Tensor, before: Tensor, x: Tensor, after: Tensor, step: int) -> None:
+    """Cut before + x + after, and zeros behind, into overlapping frames (..., count, width),
+    each `step` samples further on: without ever joining them, which would cost another copy.
+    """
+    count, width = frames.shape[-2:]
+    left, length = before.shape[-1], x.shape[-1]
+    first = -(-left // step)  # frames that begin before x
+    last = min((left + length - width) // step + 1, count)  # frames that end within x
+    if first:
+        head = torch.cat((before, x[..., : (first - 1) * step + width - left]), -1)
+        frames[..., :first, :] = head.unfold(-1, width, step)
+    inner = x[..., first * step - left : (last - 1) * step + width - left]
+    frames[..., first:last, :] = inner.unfold(-1, width, step)
+    if last < count:
+        tail = torch.cat((x[..., last * step - left :], after), -1)
+        tail = pad(tail, (0, (count - 1 - last) * step + width - tail.shape[-1]))
+        frames[..., last:, :] = tail.unfold(-1, width, step)
 
 
 def _banded(rows: Tensor, count: int, step: int) -> Tensor:
