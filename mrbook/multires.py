@@ -63,6 +63,11 @@ def multires_conv(
     Tensor
         Shape ``(batch, channels, length)``.
 
+    Raises
+    ------
+    ValueError
+        If the filters, the weights and the input don't go together.
+
     Examples
     --------
     With Haar filters the newest coefficients hold sums and differences over 1, 2, 4, ... samples.
@@ -73,6 +78,7 @@ def multires_conv(
     tensor([[[0.2500, 0.7500, 1.5000, 2.5000, 3.5000]]])
     """
     kept = [1] * (w.shape[1] - 2) if kept is None else list(kept)
+    _check_filters(x, h0, h1, w, kept)
     details = w[:, 1 : 1 + sum(kept)].split(kept, dim=1)
     a, y = x, w[:, -1:] * x
     for level in range(1, len(kept) + 1):  # from the finest
@@ -336,8 +342,8 @@ class MultiresConv(nn.Module):
         u_t : Tensor
             Shape ``(batch, channels)``.
         state : (Tensor, Tensor)
-            From `initial_state` or the step before. It is updated in place; clone both tensors to
-            go on from the same point twice.
+            From `initial_state` or the step before. Go on with the one that is returned: this one
+            is updated in place, unless gradients are recorded. To branch, clone both tensors.
 
         Returns
         -------
@@ -351,7 +357,7 @@ class MultiresConv(nn.Module):
         """
         self._check(u_t, 2)
         fused = self.method in ("auto", "fused")
-        return self._rings.step(u_t, state, (self.h0, self.h1, self.w), fused=fused), state
+        return self._rings.step(u_t, state, (self.h0, self.h1, self.w), fused=fused)
 
     # ---- checks ---------------------------------------------------------------------------------
 
@@ -374,6 +380,24 @@ class MultiresConv(nn.Module):
             raise ValueError(f"{name} must go with parameters of {self.w.dtype}, got {u.dtype}")
         if u.device != self.w.device:
             raise ValueError(f"{name} must be on {self.w.device}, got {u.device}")
+
+
+def _check_filters(x: Tensor, h0: Tensor, h1: Tensor, w: Tensor, kept: list[int]) -> None:
+    channels, depth = x.shape[1], len(kept)
+    if h0.shape != h1.shape or h0.ndim != 3 or len(h0) != channels:
+        raise ValueError(
+            f"h0 and h1 must both have shape ({channels}, 1 or depth, K), "
+            f"got {tuple(h0.shape)} and {tuple(h1.shape)}"
+        )
+    if w.ndim != 2 or len(w) != channels or depth < 1 or w.shape[1] < 2 + sum(kept):
+        raise ValueError(
+            f"w must have shape ({channels}, m + 1) with weights for a_J, {sum(kept)} details on "
+            f"{depth} levels (at least 1) and the input, got {tuple(w.shape)}"
+        )
+    if h0.shape[1] not in (1, depth):
+        raise ValueError(
+            f"h0 and h1 must have one filter or one a level, {depth} in all, got {h0.shape[1]}"
+        )
 
 
 def _depth(length: int | None, depth: int | None, kernel_size: int) -> int:

@@ -161,8 +161,10 @@ class Rings(nn.Module):
 
     def step(
         self, u: Tensor, state: State, parameters: Parameters, *, fused: bool = True
-    ) -> Tensor:
-        """Output for the newest input; the state is updated in place.
+    ) -> tuple[Tensor, State]:
+        """Output for the newest input, and the next state.
+
+        The state is updated in place, unless gradients are recorded: then it is a new one.
 
         Parameters
         ----------
@@ -191,7 +193,7 @@ class Rings(nn.Module):
             y = torch.empty_like(x, memory_format=torch.contiguous_format)
             shape = [*x.shape, len(self.kept), self.rows, torch.get_num_threads(), *self._shape]
             native.call("multires_step", shape, filters, x.contiguous(), position, rings, y)
-            return y.to(dtype)
+            return y.to(dtype), state
         else:
             matrix = self._cached(False, x, parameters)
         rows = self.first + (position[:, None] - self.lag) % self.size
@@ -199,9 +201,13 @@ class Rings(nn.Module):
         values = torch.cat([x[:, None], rings.gather(1, rows)], dim=1)
         with torch.autocast(x.device.type, enabled=False):
             outputs = torch.einsum("dij,bjd->bid", matrix, values)
-        rings.scatter_(1, rows[:, self.oldest], outputs[:, 1:])
-        position += 1
-        return outputs[:, 0].to(dtype)
+        newest = rows[:, self.oldest], outputs[:, 1:]
+        if learning:
+            state = position + 1, rings.scatter(1, *newest)
+        else:
+            position += 1
+            rings.scatter_(1, *newest)
+        return outputs[:, 0].to(dtype), state
 
     def _levels(self, x: Tensor, parameters: Parameters) -> list[LevelFilters]:
         h0, h1, w = (parameter.to(x.dtype) for parameter in parameters)
