@@ -16,6 +16,7 @@ __all__ = [
     "METHODS",
     "causal_conv",
     "causal_conv_method",
+    "check_input",
     "direct_conv",
     "fast_fft_length",
     "fft_conv",
@@ -191,6 +192,47 @@ def mask_padding(u: Tensor, lengths: Tensor, value: float = 0.0) -> Tensor:
 def inner_dtype(u: Tensor) -> torch.dtype:
     """The dtype that layers compute in: that of u, and float32 for anything shorter."""
     return torch.promote_types(u.dtype, torch.float32)
+
+
+def check_input(
+    u: Tensor, parameter: Tensor, shape: tuple[int | str, ...], name: str = "u"
+) -> None:
+    """Check the input of a layer; a dtype of 16 bits goes with parameters in float32.
+
+    Parameters
+    ----------
+    u : Tensor
+        The input.
+    parameter : Tensor
+        One of the layer's, for dtype and device.
+    shape : tuple of int or str
+        Sizes expected; a string names one that may be anything but 0, or 0 for "batch".
+    name : str
+        What messages call the input.
+
+    Raises
+    ------
+    ValueError
+        If shape, dtype or device is wrong.
+
+    Examples
+    --------
+    >>> check_input(torch.zeros(2, 3, 5), torch.zeros(3), ("batch", 4, "length"))
+    Traceback (most recent call last):
+        ...
+    ValueError: u must have shape (batch, 4, length), got (2, 3, 5)
+    """
+    sizes = zip(u.shape, shape, strict=False)
+    if u.ndim != len(shape) or any(n != e for n, e in sizes if not isinstance(e, str)):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape ({expected}), got {tuple(u.shape)}")
+    for size, what in zip(u.shape, shape, strict=True):
+        if size == 0 and what != "batch":
+            raise ValueError(f"{name} must have a {what} of at least 1, got {tuple(u.shape)}")
+    if not u.is_floating_point() or inner_dtype(u) != inner_dtype(parameter):
+        raise ValueError(f"{name} must go with parameters of {parameter.dtype}, got {u.dtype}")
+    if u.device != parameter.device:
+        raise ValueError(f"{name} must be on {parameter.device}, got {u.device}")
 
 
 def require_native(u: Tensor) -> None:

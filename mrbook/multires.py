@@ -18,9 +18,15 @@ from torch import Tensor, nn
 
 from mrbook import native
 from mrbook.filters import Wavelet, as_wavelet
-from mrbook.longconv import causal_conv, inner_dtype, mask_padding, require_native
+from mrbook.longconv import (
+    causal_conv,
+    check_input,
+    inner_dtype,
+    mask_padding,
+    require_native,
+)
 from mrbook.native import ops
-from mrbook.rings import Rings, State
+from mrbook.rings import Rings, State, check_filters
 
 __all__ = [
     "METHODS",
@@ -78,7 +84,7 @@ def multires_conv(
     tensor([[[0.2500, 0.7500, 1.5000, 2.5000, 3.5000]]])
     """
     kept = [1] * (w.shape[1] - 2) if kept is None else list(kept)
-    _check_filters(x, h0, h1, w, kept)
+    check_filters(x, h0, h1, w, kept)
     details = w[:, 1 : 1 + sum(kept)].split(kept, dim=1)
     a, y = x, w[:, -1:] * x
     for level in range(1, len(kept) + 1):  # from the finest
@@ -294,7 +300,7 @@ class MultiresConv(nn.Module):
             Shape and dtype of u; 0 beyond each true length. float16 and bfloat16 are computed in
             float32, under autocast too.
         """
-        self._check(u, 3)
+        check_input(u, self.w, ("batch", self.channels, "length"))
         x = u if lengths is None else mask_padding(u, lengths)
         dtype = inner_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
@@ -355,7 +361,7 @@ class MultiresConv(nn.Module):
         ValueError
             If u_t or the state is of another batch size, dtype, device or layer.
         """
-        self._check(u_t, 2)
+        check_input(u_t, self.w, ("batch", self.channels), "u_t")
         fused = self.method in ("auto", "fused")
         return self._rings.step(u_t, state, (self.h0, self.h1, self.w), fused=fused)
 
@@ -367,37 +373,6 @@ class MultiresConv(nn.Module):
 
     def _parameters_in(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         return self.h0.to(dtype), self.h1.to(dtype), self.w.to(dtype)
-
-    def _check(self, u: Tensor, ndim: int) -> None:
-        name, axes = ("u", ", length") if ndim == 3 else ("u_t", "")
-        if u.ndim != ndim or u.shape[1] != self.channels:
-            raise ValueError(
-                f"{name} must have shape (batch, {self.channels}{axes}), got {tuple(u.shape)}"
-            )
-        if ndim == 3 and u.shape[2] == 0:
-            raise ValueError("u must have a length of at least 1, got 0")
-        if not u.is_floating_point() or inner_dtype(u) != inner_dtype(self.w):
-            raise ValueError(f"{name} must go with parameters of {self.w.dtype}, got {u.dtype}")
-        if u.device != self.w.device:
-            raise ValueError(f"{name} must be on {self.w.device}, got {u.device}")
-
-
-def _check_filters(x: Tensor, h0: Tensor, h1: Tensor, w: Tensor, kept: list[int]) -> None:
-    channels, depth = x.shape[1], len(kept)
-    if h0.shape != h1.shape or h0.ndim != 3 or len(h0) != channels:
-        raise ValueError(
-            f"h0 and h1 must both have shape ({channels}, 1 or depth, K), "
-            f"got {tuple(h0.shape)} and {tuple(h1.shape)}"
-        )
-    if w.ndim != 2 or len(w) != channels or depth < 1 or w.shape[1] < 2 + sum(kept):
-        raise ValueError(
-            f"w must have shape ({channels}, m + 1) with weights for a_J, {sum(kept)} details on "
-            f"{depth} levels (at least 1) and the input, got {tuple(w.shape)}"
-        )
-    if h0.shape[1] not in (1, depth):
-        raise ValueError(
-            f"h0 and h1 must have one filter or one a level, {depth} in all, got {h0.shape[1]}"
-        )
 
 
 def _depth(length: int | None, depth: int | None, kernel_size: int) -> int:

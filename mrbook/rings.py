@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mrbook import native
 from mrbook.longconv import inner_dtype
 
-__all__ = ["LevelFilters", "Rings", "State", "level_filters", "step_matrix"]
+__all__ = ["LevelFilters", "Rings", "State", "check_filters", "level_filters", "step_matrix"]
 
 State = tuple[Tensor, Tensor]
 Parameters = tuple[Tensor, Tensor, Tensor]
@@ -62,6 +62,25 @@ def level_filters(h0: Tensor, h1: Tensor, w: Tensor, kept: Sequence[int]) -> lis
             c, q = c[:, :0], q + F.pad(w[:, :1] * c, (0, q.shape[1] - taps))
         filters.append((c, q))
     return filters
+
+
+def check_filters(x: Tensor, h0: Tensor, h1: Tensor, w: Tensor, kept: Sequence[int]) -> None:
+    """Raise a ValueError unless the arguments of `mrbook.multires.multires_conv` go together."""
+    channels, depth = x.shape[1], len(kept)
+    if h0.shape != h1.shape or h0.ndim != 3 or len(h0) != channels:
+        raise ValueError(
+            f"h0 and h1 must both have shape ({channels}, 1 or depth, K), "
+            f"got {tuple(h0.shape)} and {tuple(h1.shape)}"
+        )
+    if w.ndim != 2 or len(w) != channels or depth < 1 or w.shape[1] < 2 + sum(kept):
+        raise ValueError(
+            f"w must have shape ({channels}, m + 1) with weights for a_J, {sum(kept)} details on "
+            f"{depth} levels (at least 1) and the input, got {tuple(w.shape)}"
+        )
+    if h0.shape[1] not in (1, depth):
+        raise ValueError(
+            f"h0 and h1 must have one filter or one a level, {depth} in all, got {h0.shape[1]}"
+        )
 
 
 def step_matrix(filters: Sequence[LevelFilters]) -> Tensor:
