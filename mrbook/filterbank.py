@@ -228,11 +228,12 @@ def _analyze_blocks(x: Tensor, bank: Tensor, mode: str) -> Bands:
     frames = x.new_empty((*x.shape[:-1], blocks, 2 * block + taps - 2))
     _fill(frames, before, x, after, 2 * block)
     frames = frames.flatten(0, -2)
-    low, high = _banded(bank.flip(-1), block, 2)  # (block, samples) each
-    cA, cD = (
-        (frames @ rows.mT).view(*x.shape[:-1], -1)[..., :count].clone() for rows in (low, high)
-    )
-    return cA, cD
+    bands = []
+    for rows in _banded(bank.flip(-1), block, 2):  # (block, samples): low-pass, high-pass
+        band = (frames @ rows.mT).view(*x.shape[:-1], blocks * block)
+        # A result can be changed in place only if its memory is its own.
+        bands.append(band[..., :count].clone())
+    return bands[0], bands[1]
 
 
 @_in_full_precision
@@ -272,8 +273,9 @@ def _fill(frames: Tensor, before: Tensor, x: Tensor, after: Tensor, step: int) -
     if first:
         head = torch.cat((before, x[..., : (first - 1) * step + width - left]), -1)
         frames[..., :first, :] = head.unfold(-1, width, step)
-    inner = x[..., first * step - left : (last - 1) * step + width - left]
-    frames[..., first:last, :] = inner.unfold(-1, width, step)
+    if first < last:
+        inner = x[..., first * step - left : (last - 1) * step + width - left]
+        frames[..., first:last, :] = inner.unfold(-1, width, step)
     if last < count:
         tail = torch.cat((x[..., last * step - left :], after), -1)
         tail = pad(tail, (0, (count - 1 - last) * step + width - tail.shape[-1]))

@@ -267,6 +267,24 @@ def test_blocks_have_the_gradients_of_the_readable_form(
         torch.testing.assert_close(ours, readable, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["haar", "db12", "db13", "coif17"])
+@pytest.mark.parametrize("mode", ["symmetric", "periodization"])
+def test_blocks_of_any_length(mode: str, name: str) -> None:
+    """Wherever the last block ends: both maps are the readable ones, and transposed."""
+    bank = torch.stack(as_wavelet(name).filter_bank[:2])
+    shortest = max(128, 4 * bank.shape[-1])
+    for length in range(shortest, shortest + 130, 3):
+        x = torch.from_numpy(rng(length).standard_normal(length))
+        bands = filterbank._analyze(x, bank, mode)
+        blocks = filterbank._analyze_blocks(x, bank, mode)
+        torch.testing.assert_close(blocks, bands, rtol=0, atol=1e-12)
+        cA, cD = torch.from_numpy(rng(length).standard_normal((2, *bands[0].shape)))
+        y = filterbank._transpose_blocks(cA, cD, bank, mode, length)
+        torch.testing.assert_close((y * x).sum(), (cA * bands[0] + cD * bands[1]).sum())
+        readable = filterbank._transpose(cA, cD, bank, mode, length)
+        torch.testing.assert_close(y, readable, rtol=0, atol=1e-12)
+
+
 def test_only_what_is_used_needs_a_gradient() -> None:
     x = torch.randn(LONG, dtype=torch.float64, requires_grad=True)
     (grad,) = torch.autograd.grad(dwt(x, "db2")[0].sum(), x)
