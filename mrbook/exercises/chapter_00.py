@@ -46,6 +46,10 @@ def _not_trimmed(x: Tensor, k: Tensor) -> Tensor:
     return F.conv1d(x, k.flip(1)[:, None], groups=len(k), padding=k.shape[1] - 1)
 
 
+def _one_zero_more(x: Tensor, k: Tensor) -> Tensor:
+    return F.conv1d(F.pad(x, (k.shape[1], 0)), k.flip(1)[:, None], groups=len(k))
+
+
 def _channels_summed(x: Tensor, k: Tensor) -> Tensor:
     return _convolve_channels(x, k).sum(1, keepdim=True).expand_as(x)
 
@@ -114,8 +118,21 @@ EXERCISES = (
                 "conv1d's own padding=K-1 pads both sides: K-1 outputs too many at the end.",
             ),
             Mistake(
+                _one_zero_more,
+                "One zero too many: K taps reach back K-1 steps from now.",
+            ),
+            Mistake(
                 _channels_summed,
                 "The channels are mixed: with groups=D every channel stays by itself.",
+            ),
+            Mistake(
+                lambda x, k: _convolve_channels(x, k.flip(0, 1)),
+                "flip(0) turns round the first axis, which counts channels. The taps are on the "
+                "last one: flip(1).",
+            ),
+            Mistake(
+                lambda x, k: _convolve_channels(x, k.flip(0)),
+                "Both axes are turned round, channels too. Flip the taps alone, on the last axis.",
             ),
         ),
     ),
@@ -129,6 +146,7 @@ EXERCISES = (
         mistakes=(
             Mistake(32, "Four taps have three gaps between them, not four: (K-1)d."),
             Mistake(25, "That counts the newest sample too, which needs no padding."),
+            Mistake(21, "That counts the zeros between the taps. The steps of a gap are eight."),
             Mistake(12, "Half of the zeros is what centered padding puts on the left: not causal."),
             Mistake(3, "K-1 zeros serve dilation 1. Here each gap is eight steps wide."),
         ),
@@ -155,6 +173,18 @@ EXERCISES = (
                 lambda h, g: np.convolve(h, g),
                 "After the decimation, one step back is two samples back: spread g.",
             ),
+            Mistake(
+                lambda h, g: np.convolve(h, np.repeat(g, 2)),
+                "Spreading puts zeros between the taps, not copies of them.",
+            ),
+            Mistake(
+                lambda h, g: np.convolve(h, g)[::2],
+                "The ↓2 drops samples of the signal. A filter keeps all of its taps.",
+            ),
+            Mistake(
+                lambda h, g: np.convolve(h[::2], g),
+                "The ↓2 drops samples, not taps: h works before it, at full pace.",
+            ),
         ),
     ),
     Exercise(
@@ -179,6 +209,9 @@ EXERCISES = (
                 2 * math.pi,
                 "Spreading in time squeezes in frequency: the zero moves down from π, not up.",
             ),
+            Mistake(90.0, "These are degrees. A half-turn is π radians."),
+            Mistake(0.25, "These are turns per sample. A full turn is 2π radians."),
+            Mistake(0.5, "If you mean half of π, multiply it out: radians, please."),
         ),
     ),
     Exercise(
@@ -196,8 +229,20 @@ EXERCISES = (
                 "The end wraps around to the start: the FFT needs L+K-1 places.",
             ),
             Mistake(
+                lambda x, k: _by_fft(x, k, len(x)),
+                "The end wraps around to the start, and taps beyond L are cut off: L+K-1 places.",
+            ),
+            Mistake(
                 lambda x, k: _by_fft(x, k, len(x) + len(k) - 1),
                 "That is the full convolution, echo included: keep the first L outputs.",
+            ),
+            Mistake(
+                lambda x, k: _by_fft(x, k, len(x) + len(k) - 1)[-len(x) :],
+                "The last L outputs end with the echo. Keep the first L.",
+            ),
+            Mistake(
+                lambda x, k: _by_fft(x, k[::-1], len(x) + len(k) - 1)[: len(x)],
+                "k is by lag, and a product of FFTs convolves: nothing is to be flipped.",
             ),
             Mistake(
                 lambda x, k: _by_fft(x, k, len(x) + len(k) - 1, conjugate=True)[: len(x)],
@@ -229,6 +274,11 @@ EXERCISES = (
             Mistake(
                 (8.0, -6.0),
                 "The directions need length 1: divide by √2, or the energy doubles.",
+            ),
+            Mistake(
+                ((4.0, 4.0), (-3.0, 3.0)),
+                "These are the shadows themselves, as points. Give the two inner products, their "
+                "lengths with a sign.",
             ),
         ),
     ),
