@@ -269,7 +269,7 @@ def _fill(frames: Tensor, before: Tensor, x: Tensor, after: Tensor, step: int) -
     count, width = frames.shape[-2:]
     left, length = before.shape[-1], x.shape[-1]
     first = -(-left // step)  # frames that begin before x
-    last = min((left + length - width) // step + 1, count)  # frames that end within x
+    last = (left + length - width) // step + 1  # frames that end within x
     if first:
         head = torch.cat((before, x[..., : (first - 1) * step + width - left]), -1)
         frames[..., :first, :] = head.unfold(-1, width, step)
