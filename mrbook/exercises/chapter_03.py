@@ -55,11 +55,11 @@ def _kernel(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
 
 
 def _wrong_one_spread(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
-    """Spread what stands before the drop instead of what comes after it."""
+    """Spread what stands before a drop instead of what comes after it."""
     g = hi
-    for _ in range(level - 1):
-        g = np.convolve(_spread(g, 2), lo)[: 2 * len(g) - 2 + len(lo)]
-    return np.convolve(_spread(lo, 2 ** (level - 1)), hi) if level > 1 else g
+    for i in range(1, level):
+        g = np.convolve(g, _spread(lo, 2**i))
+    return g
 
 
 def _spread_by_level(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
