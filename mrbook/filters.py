@@ -144,8 +144,14 @@ class Wavelet:
 
     Attributes
     ----------
-    dec_lo, dec_hi, rec_lo, rec_hi : Tensor
-        The taps, each of shape ``(K,)``: analysis low-pass and high-pass, by lag, then synthesis.
+    dec_lo : Tensor
+        Analysis low-pass by lag, shape ``(K,)``.
+    dec_hi : Tensor
+        Analysis high-pass by lag, shape ``(K,)``.
+    rec_lo : Tensor
+        Synthesis low-pass, shape ``(K,)``.
+    rec_hi : Tensor
+        Synthesis high-pass, shape ``(K,)``.
 
     Raises
     ------
