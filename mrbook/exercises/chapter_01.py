@@ -65,11 +65,13 @@ def _draw_signal(rng: np.random.Generator, size: int) -> tuple[Tensor, int]:
             return x, M
 
 
-def _keep(choose: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
+def _keep(
+    choose: Callable[[Tensor, int], Tensor], levels: int | None = None
+) -> Callable[[Tensor, int], Tensor]:
     """Return an answer that keeps the coefficients at the places that `choose` names."""
 
     def answer(x: Tensor, M: int) -> Tensor:
-        bands = wavedec(x, "haar")
+        bands = wavedec(x, "haar", level=levels)
         coefficients = torch.cat(bands)
         kept = torch.zeros_like(coefficients)
         places = choose(coefficients, M)
@@ -81,6 +83,10 @@ def _keep(choose: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Te
 
 def _best_terms(x: Tensor, M: int) -> Tensor:
     return _keep(lambda c, M: c.abs().topk(M).indices)(x, M)
+
+
+def _kept_coefficients(x: Tensor, M: int) -> Tensor:
+    return torch.cat(wavedec(_best_terms(x, M), "haar"))
 
 
 def _largest_samples(x: Tensor, M: int) -> Tensor:
@@ -105,7 +111,7 @@ EXERCISES = (
     Exercise(
         name="haar-by-hand",
         reference=[4.0, 0.0, ROOT2, -2 * ROOT2],
-        rtol=2e-3,
+        rtol=4e-3,
         atol=1e-3,
         hints=(
             "Make pairs, (3, 1) and (0, 4). What are their sums and their differences?",
@@ -126,6 +132,14 @@ EXERCISES = (
             Mistake(
                 [4.0, 0.0, -ROOT2, 2 * ROOT2],
                 "The details have the wrong sign: in this book a difference is older minus newer.",
+            ),
+            Mistake(
+                [4.0, 0.0, ROOT2, 2 * ROOT2],
+                "Look at the signs: 0 - 4 is negative, and the older sample stands first.",
+            ),
+            Mistake(
+                [8 / ROOT2, 0.0, ROOT2, -2 * ROOT2],
+                "The details of the first step are right. The second step divides by √2 as well.",
             ),
             Mistake(
                 [ROOT2, -2 * ROOT2, 4.0, 0.0],
@@ -163,6 +177,10 @@ EXERCISES = (
                 lambda a, b: _interleave(a + b, a - b),
                 "Both directions divide by √2, or the way back makes the signal larger.",
             ),
+            Mistake(
+                lambda a, b: torch.stack((a + b, a - b), -1) / ROOT2,
+                "These are the right pairs, one per row. flatten() puts them in one line.",
+            ),
         ),
     ),
     Exercise(
@@ -190,6 +208,14 @@ EXERCISES = (
             Mistake(
                 lambda j: (j + 1, 1),
                 "Each resolution doubles the number of blocks; it doesn't just add one.",
+            ),
+            Mistake(
+                lambda j: (2 * j, 2 * j),
+                "Each resolution doubles the number of blocks: a power of 2, not a multiple.",
+            ),
+            Mistake(
+                lambda j: (2 ^ j, 2 ^ j),
+                "In Python ^ is not a power: it compares bits. Write 2**j.",
             ),
         ),
     ),
@@ -224,6 +250,14 @@ EXERCISES = (
                 lambda n, J: {0, 2 ** (J - 1) + n // 2},
                 "There are bands between the coarsest and the finest; each has a block there.",
             ),
+            Mistake(
+                lambda n, J: {0} | {2**j + n / 2 ** (J - j) for j in range(J)},
+                "Number of the block: n over the width, rounded down. In Python that is //.",
+            ),
+            Mistake(
+                lambda n, J: {1} | {1 + 2**j + (n >> (J - j)) for j in range(J)},
+                "Counting starts at 0 here, for samples and for coefficients.",
+            ),
         ),
     ),
     Exercise(
@@ -249,6 +283,14 @@ EXERCISES = (
             Mistake(
                 _keep(lambda c, M: (-c.abs()).topk(M).indices),
                 "You kept the smallest ones.",
+            ),
+            Mistake(
+                _keep(lambda c, M: c.abs().topk(M).indices, levels=1),
+                "That is one level. Take all of them: coarse coefficients can be larger.",
+            ),
+            Mistake(
+                _kept_coefficients,
+                "These are the coefficients. waverec turns them back into a signal.",
             ),
             Mistake(
                 _largest_samples,
@@ -284,6 +326,14 @@ EXERCISES = (
             Mistake(
                 lambda level: -(2.0 ** (2 * level - 2)),
                 "That is the difference of the halves' sums. Each level divides by √2 once.",
+            ),
+            Mistake(
+                lambda level: -(2.0 ** (level - 2)),
+                "That is with plain means: half the difference of the halves' means.",
+            ),
+            Mistake(
+                lambda level: -level / 2**0.5,
+                "Level 1 is right. The halves grow twice as wide from level to level.",
             ),
             Mistake(
                 lambda level: 0.0,
