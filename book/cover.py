@@ -17,7 +17,7 @@ ECG = slice(0, 512)
 
 
 def bands(x: torch.Tensor, wavelet: str, level: int) -> list[torch.Tensor]:
-    """Split a signal into the parts that each band of its transform reconstructs; they sum to it."""
+    """Split a signal into what each band of its transform reconstructs; the parts sum to it."""
     coeffs = wavedec(x, wavelet, mode="periodization", level=level)
     alone = [
         [c if i == keep else torch.zeros_like(c) for i, c in enumerate(coeffs)]

@@ -63,6 +63,25 @@ def test_a_bad_notebook_fails_every_build(
         assert says in result.stdout + result.stderr
 
 
+def test_a_page_shows_nothing_of_the_compiler(
+    small_book: Path, make_book: MakeBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an empty cache, and with a compiler that fails."""
+    write_notebook(small_book, "from mrbook import native\n\nprint('fused:', native.available())")
+    monkeypatch.setenv("MRBOOK_CACHE", str(small_book / "cache"))
+    result = make_book(small_book)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "fused: True" in page(small_book)
+    monkeypatch.setenv("MRBOOK_CACHE", str(small_book / "another"))
+    monkeypatch.setenv("CXX", "false")
+    (small_book / "mrbook" / "__init__.py").write_text(
+        "# changed, so that the notebook runs again\n"
+    )
+    result = make_book(small_book)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "fused: False" in page(small_book)
+
+
 def test_a_broken_reference_fails_every_build(small_book: Path, make_book: MakeBook) -> None:
     write_notebook(small_book, "1 + 1")
     (small_book / "book" / "intro.md").write_text("# A small book\n\n{doc}`nowhere`\n")
@@ -93,8 +112,8 @@ def test_the_wheel_is_pure_typed_and_holds_the_package_alone(wheel: Path) -> Non
         assert "mrbook = mrbook.__main__:main" in archive.read(entry).decode()
     assert "mrbook/py.typed" in names
     assert {n.split("/")[0].split("-")[0] for n in names} == {"mrbook"}
-    ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "mrbook").rglob("*.py")}
-    assert ours <= set(names)
+    ours = [p for p in (ROOT / "mrbook").rglob("*") if p.suffix in {".py", ".cpp", ".h"}]
+    assert {p.relative_to(ROOT).as_posix() for p in ours} <= set(names)
 
 
 def test_a_notebook_installs_the_package_and_runs(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What Jupyter Book needs beside its own options to build this book.
 
 * Notebooks run again when the package or a record changes, not only when a cell does.
+* The fused kernels are compiled before the first notebook runs.
 * Figures are drawn as frames that need no kernel (``MRBOOK_STATIC``).
 * MathJax comes from an installed package, so pages need no network.
 * Inline scripts that Sphinx emits twice are kept once.
@@ -15,8 +16,11 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
+
+from sphinx.util import logging
 
 #: The parts of MathJax that a page may ask for: the start file, fonts, TeX extensions, menus.
 MATHJAX_PARTS = ["tex-chtml.js", "output/chtml", "input/tex/extensions", "a11y", "ui"]
@@ -74,6 +78,20 @@ def prepare(app: Any, config: Any) -> None:
     config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / state)
     if os.environ.get("MRBOOK_EXECUTE") == "off":
         config.nb_execution_mode = "off"
+    else:
+        build_kernels()
+
+
+def build_kernels() -> None:
+    """Compile the fused kernels before a notebook does, whose page would show the messages."""
+    from mrbook import native
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if not native.available():
+            os.environ["MRBOOK_NATIVE"] = "off"  # the notebooks' kernels inherit it
+    for warning in caught:
+        logging.getLogger(__name__).info("%s", warning.message)
 
 
 def finish(app: Any, error: Exception | None) -> None:
