@@ -192,19 +192,19 @@ EXERCISES = (
     ),
     Exercise(
         name="sampling-size",
-        reference=1533,
+        reference=510,
         hints=(
             "How far back does level 1 read? Level 2? The dilation doubles.",
-            "Add (K-1) 2^(level-1) over the levels 1 to 9: the powers of two sum to 2^9 - 1.",
+            "Add (K-1) 2^(level-1) over the levels 1 to 8: the powers of two sum to 2^8 - 1.",
         ),
         mistakes=(
-            Mistake(27, "J(K-1) counts the values that one step reads. In between others wait."),
-            Mistake(10, "J + 1 numbers are read out, but they can't be updated from themselves."),
-            Mistake(1536, "The sum 1 + 2 + ... + 2^(J-1) is 2^J - 1, not 2^J."),
-            Mistake(2044, "The newest value of a window has just been computed: K-1 gaps, not K."),
-            Mistake(511, "That is for K = 2. With four taps, each queue is three dilations long."),
-            Mistake(768, "That is the last queue alone. There is one for each level."),
-            Mistake(3066, "Both filters of a level read the same queue: it is there only once."),
+            Mistake(16, "J(K-1) counts the values that one step reads. In between others wait."),
+            Mistake(9, "J + 1 numbers are read out, but they can't be updated from themselves."),
+            Mistake(512, "The sum 1 + 2 + ... + 2^(J-1) is 2^J - 1, not 2^J."),
+            Mistake(765, "The newest value of a window has just been computed: K-1 gaps, not K."),
+            Mistake(255, "That is for K = 2. With three taps, each queue is two dilations long."),
+            Mistake(256, "That is the last queue alone. There is one for each level."),
+            Mistake(1020, "Both filters of a level read the same queue: it is there only once."),
         ),
     ),
     Exercise(
