@@ -26,6 +26,8 @@ def _draw_four_taps(rng: np.random.Generator, size: int) -> tuple[np.ndarray]:
         np.array([1 - c + s, 1 + c + s, 1 + c - s, 1 - c - s]) / 8**0.5,
         -db2,
         2 * db2,
+        db2.round(3),
+        np.array([2, 2, 0.1, 0.1]) / 3,
         rng.standard_normal(4),
     ]
     return (candidates[int(rng.integers(len(candidates)))],)
@@ -42,7 +44,7 @@ def _misses(h: np.ndarray) -> list[float]:
 
 
 def _small(*misses: float) -> bool:
-    return bool(np.max(np.abs(misses)) < 1e-8)
+    return bool(np.max(np.abs(misses)) < 0.01)
 
 
 def _solves_db2(h):  # type: ignore[no-untyped-def]
@@ -95,9 +97,21 @@ EXERCISES = (
         ),
         mistakes=(
             Mistake(
-                lambda h: bool(np.allclose(h, daubechies(2))),
+                lambda h: bool(np.allclose(h, daubechies(2), rtol=0, atol=0.002)),
                 "You compare with one solution. There are two: the mirror image satisfies every "
                 "equation as well. Check the equations themselves.",
+            ),
+            Mistake(
+                lambda h: bool(np.max(_misses(h)) < 0.01),
+                "An equation can miss on the negative side too: compare absolute values.",
+            ),
+            Mistake(
+                lambda h: _small(*_misses(h)[1:]),
+                "The sum is missing: minus db2 satisfies everything else.",
+            ),
+            Mistake(
+                lambda h: bool(np.max(np.abs(_misses(h))) < 1e-8),
+                "Numbers rounded to three digits should pass: allow each equation to miss by 0.01.",
             ),
             Mistake(
                 lambda h: _small(*_misses(h)[:3]),
@@ -110,7 +124,8 @@ EXERCISES = (
             ),
             Mistake(
                 lambda h: _small(*_misses(h)[:3], _Q @ h),
-                "The moments that vanish are those of h1, not of h: the signs must alternate.",
+                "No filter passes yours. The moments that vanish are those of h1, whose signs "
+                "alternate, and rounding needs its room of 0.01.",
             ),
         ),
         sizes=range(1, 17),
@@ -135,6 +150,10 @@ EXERCISES = (
                 "reverse it first.",
             ),
             Mistake(
+                lambda h: h * (-1.0) ** np.arange(len(h))[::-1],
+                "Signs alternate, but the order is that of h: reverse it first.",
+            ),
+            Mistake(
                 lambda h: _alternate(h[::-1], -1),
                 "A high-pass, with the other sign: Haar's detail would be newer minus older. "
                 "In this book the first sign is a plus.",
@@ -156,8 +175,12 @@ EXERCISES = (
                 (float(_PHI[1]), float(_PHI[0])),
                 "These are the two numbers in the other order: the high peak comes first.",
             ),
+            Mistake(
+                (0.5, 0.5),
+                "They do sum to 1. Now the two-scale relation at t = 1 has to hold as well.",
+            ),
         ),
-        rtol=1e-3,
+        atol=6e-3,
     ),
     Exercise(
         name="db2-cascade-step",
@@ -176,6 +199,18 @@ EXERCISES = (
             Mistake(
                 lambda c, h: 2 * np.convolve(_spread(c), h),
                 "2 is too much: the taps sum to √2 already, and √2 · √2 makes the 2.",
+            ),
+            Mistake(
+                lambda c, h: 2**0.5 * np.convolve(np.kron(c, [1, 0]), h),
+                "A zero too many: none follows the last sample, so n samples take 2n-1 places.",
+            ),
+            Mistake(
+                lambda c, h: 2**0.5 * np.convolve(_spread(c), h[::-1]),
+                "Tap h[q] moves its copy to the right by q. A convolution does so unflipped.",
+            ),
+            Mistake(
+                lambda c, h: 2**0.5 * np.convolve(c, _spread(h)),
+                "The taps are spread. It is the samples that move apart and make room.",
             ),
             Mistake(
                 lambda c, h: 2**0.5 * np.convolve(c, h),
