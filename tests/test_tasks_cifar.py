@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrbook.tasks import DataWarning, cache, cifar, download_cifar10, scifar
+from mrbook.tasks import DataWarning, cache, cifar, download_cifar10, sequential_cifar10
 
 NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer"]
 NAMES += [b"dog", b"frog", b"horse", b"ship", b"truck"]
@@ -68,7 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_reads_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, protocol: int) -> None:
     files = contents()
     official(monkeypatch, write(folder, files, protocol))
-    task = scifar()
+    task = sequential_cifar10()
     assert task.name == "scifar" and task.classes == tuple(n.decode() for n in NAMES)
     assert [task.size(s) for s in task.splits] == [90, 10, 20]
     assert (task.channels, task.length, task.vocabulary) == (3, 1024, None)
@@ -88,7 +88,7 @@ def test_reads_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, protoco
 def test_the_split_is_a_fixed_partition(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = contents()
     official(monkeypatch, write(folder, files))
-    task = scifar()
+    task = sequential_cifar10()
     whole = np.concatenate([files[f"data_batch_{i}"][b"data"] for i in range(1, 6)])
     order = torch.randperm(100, generator=torch.Generator().manual_seed(42))
     assert order[:5].tolist() == [42, 96, 62, 98, 46]  # the same with every torch
@@ -100,7 +100,7 @@ def test_the_split_is_a_fixed_partition(folder: Path, monkeypatch: pytest.Monkey
 def test_another_copy_gives_one_warning_and_a_mark(folder: Path) -> None:
     write(folder, contents())
     with pytest.warns(DataWarning, match="copy of CIFAR-10 with other bytes") as caught:
-        task = scifar()
+        task = sequential_cifar10()
     assert len(caught) == 1 and caught[0].filename == cifar.__file__
     assert task.fingerprint["official"] is False
     assert task.fingerprint["mark"].startswith("a copy of CIFAR-10 with other bytes")
@@ -110,7 +110,7 @@ def test_another_copy_gives_one_warning_and_a_mark(folder: Path) -> None:
 def test_fingerprints_tell_copies_apart(tmp_path: Path) -> None:
     places = [write(tmp_path / str(i), contents(seed)) for i, seed in enumerate([0, 0, 1])]
     with pytest.warns(DataWarning):
-        same, again, other = (scifar(folder=p).fingerprint["digest"] for p in places)
+        same, again, other = (sequential_cifar10(folder=p).fingerprint["digest"] for p in places)
     assert same == again != other
 
 
@@ -141,7 +141,7 @@ def test_reads_what_python_2_wrote(folder: Path, monkeypatch: pytest.MonkeyPatch
     official(monkeypatch, place)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        task = scifar()
+        task = sequential_cifar10()
     assert np.array_equal(task.images("test").flatten(1).numpy(), files["test_batch"][b"data"])
 
 
@@ -156,7 +156,7 @@ def test_a_pickle_that_asks_for_more_is_refused(folder: Path) -> None:
     place = write(folder, contents())
     (place / "data_batch_3").write_bytes(pickle.dumps({b"data": Evil(), b"labels": [1]}))
     with pytest.raises(ValueError, match=r"data_batch_3 is not a file of CIFAR-10.*mkdir"):
-        scifar()
+        sequential_cifar10()
     assert not (folder / "evil").exists()
 
 
@@ -175,17 +175,17 @@ def test_a_damaged_file_is_named(folder: Path, content: bytes, message: str) -> 
     place = write(folder, contents())
     (place / "data_batch_2").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        scifar()
+        sequential_cifar10()
     (place / "data_batch_2").unlink()
     with pytest.raises(ValueError, match=r"data_batch_2 can't be read"):
-        scifar()
+        sequential_cifar10()
 
 
 # ---- doing without ------------------------------------------------------------------------------
 
 
 def test_without_data_shapes_stand_in(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    task = scifar()
+    task = sequential_cifar10()
     assert "Stand-in data: drawn shapes instead of CIFAR-10" in capsys.readouterr().out
     assert task.name == "shapes" and task.fingerprint["official"] is False
     assert task.fingerprint["mark"] == "drawn shapes, not CIFAR-10"
@@ -200,7 +200,11 @@ def test_the_build_of_the_book_neither_fetches_nor_asks(
     monkeypatch.setenv("MRBOOK_STATIC", "1")
     monkeypatch.setattr(cifar, "download", pytest.fail)
     monkeypatch.setattr(builtins, "input", pytest.fail)
-    assert scifar(download=True).name == scifar(download="ask").name == "shapes"
+    assert (
+        sequential_cifar10(download=True).name
+        == sequential_cifar10(download="ask").name
+        == "shapes"
+    )
     assert capsys.readouterr().out.count("Stand-in") == 2
 
 
@@ -216,12 +220,12 @@ def test_a_download_that_is_not_wanted_is_not_begun(
 
     monkeypatch.setattr(builtins, "input", reply)
     monkeypatch.setattr(cifar, "download", pytest.fail)
-    assert scifar(download="ask").name == "shapes"
+    assert sequential_cifar10(download="ask").name == "shapes"
 
 
 def test_refuses_another_answer_to_download() -> None:
     with pytest.raises(ValueError, match="download must be True, False or"):
-        scifar(download="yes")  # type: ignore[arg-type]
+        sequential_cifar10(download="yes")  # type: ignore[arg-type]
 
 
 # ---- the network --------------------------------------------------------------------------------
@@ -285,13 +289,13 @@ def test_fetches_from_the_first_source_that_gives_it_whole(
     sources = [f"{address}/{path}" for path in ["missing", "wrong", "cut", "good", "good"]]
     monkeypatch.setattr(cifar, "SOURCES", sources)
     with pytest.warns(DataWarning):
-        task = scifar(download=True)
+        task = sequential_cifar10(download=True)
     assert asked == ["/missing", "/wrong", "/cut", "/good"]
     assert task.size("train") == 90
     assert "100%" in capsys.readouterr().err  # the progress bar
     assert os.listdir(folder) == ["cifar-10-batches-py"]
     with pytest.warns(DataWarning):
-        scifar(download=True)
+        sequential_cifar10(download=True)
     assert len(asked) == 4
 
 
@@ -305,7 +309,7 @@ def test_says_what_was_wrong_with_each_source(
     monkeypatch.setattr(cifar, "SOURCES", [f"{address}/missing", f"{address}/wrong"])
     with pytest.raises(OSError, match=r"404.*other bytes than expected"):
         download_cifar10()
-    assert scifar(download=True).name == "shapes"
+    assert sequential_cifar10(download=True).name == "shapes"
     out = capsys.readouterr().out
     assert "Stand-in" in out and "404" in out
     assert os.listdir(folder) == []
@@ -329,7 +333,7 @@ def test_the_answer_yes_fetches(
     monkeypatch.setattr(cifar, "SOURCES", [f"{server[0]}/good"])
     monkeypatch.setattr(builtins, "input", lambda prompt: "y")
     with pytest.warns(DataWarning):
-        assert scifar(download="ask").name == "scifar"
+        assert sequential_cifar10(download="ask").name == "scifar"
 
 
 def test_sources_are_secure_and_more_than_one() -> None:

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from mrbook.tasks.cache import DataWarning, banner, data_folder, download, on_a_page
 from mrbook.tasks.images import ImageTask
-from mrbook.tasks.shapes import shapes
+from mrbook.tasks.shapes import sequential_shapes
 
-__all__ = ["SOURCES", "SPLIT_SEED", "download_cifar10", "read_cifar10", "scifar"]
+__all__ = ["SOURCES", "SPLIT_SEED", "download_cifar10", "read_cifar10", "sequential_cifar10"]
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -56,7 +56,7 @@ MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 
 
-def scifar(
+def sequential_cifar10(
     *, download: bool | Literal["ask"] = False, folder: str | Path | None = None
 ) -> ImageTask:
     """Sequential CIFAR-10, or the stand-in where it can't be had.
@@ -75,7 +75,7 @@ def scifar(
     ImageTask
         45,000 images to train, 5,000 to validate (split by `SPLIT_SEED`) and 10,000 to test. Its
         fingerprint says whether these are the official bytes. Another copy gives one warning and
-        carries a mark. Without data, `mrbook.tasks.shapes` with a banner that says so.
+        carries a mark. Without data, `sequential_shapes` with a banner that says so.
 
     Raises
     ------
@@ -96,10 +96,10 @@ def scifar(
     if not place.is_dir():
         banner(
             f"Stand-in data: drawn shapes instead of CIFAR-10, and every number below is about "
-            f"them. {reason.rstrip('.')}. With a network, scifar(download=True) fetches it "
-            f"(170 MB, once); a copy you have goes where MRBOOK_DATA points."
+            f"them. {reason.rstrip('.')}. With a network, download=True fetches it (170 MB, once); "
+            f"a copy you have goes into the folder that MRBOOK_DATA names."
         )
-        task = shapes()
+        task = sequential_shapes()
         task.fingerprint = {**task.fingerprint, "stands_for": "CIFAR-10"}
         return task
     return _task(place)
@@ -213,7 +213,7 @@ def _names(meta: dict[bytes, Any]) -> tuple[str, ...]:
 
 
 def _dtype(code: str | bytes, *_: object) -> np.dtype[Any]:
-    # The official files pass align=0, which newer NumPy warns about.
+    # The official files also pass align=0, copy=1; some versions of NumPy warn about the integers.
     if code not in ("u1", b"u1"):
         raise pickle.UnpicklingError(f"an array of {code!r}")
     return np.dtype("u1", copy=True)

@@ -38,8 +38,8 @@ class ImageTask(Task):
 
     Examples
     --------
-    >>> from mrbook.tasks import shapes
-    >>> task = shapes(train=100, valid=20, test=20)
+    >>> from mrbook.tasks import sequential_shapes
+    >>> task = sequential_shapes(train=100, valid=20, test=20)
     >>> batch = next(task.batches("train", 50, generator=torch.Generator().manual_seed(0)))
     >>> batch.inputs.shape, batch.targets.shape, batch.lengths
     (torch.Size([50, 3, 1024]), torch.Size([50]), None)
@@ -117,6 +117,6 @@ class ImageTask(Task):
             self._stored[split, device] = images.flatten(2).to(device), labels.to(device)
         images, labels = self._stored[split, device]
         index = index.to(device)
-        mean = torch.tensor(self.mean, device=device).view(-1, 1)
-        std = torch.tensor(self.std, device=device).view(-1, 1)
-        return Batch((images[index].float() / 255 - mean) / std, labels[index])
+        mean = 255 * torch.tensor(self.mean, device=device).view(-1, 1)
+        std = 255 * torch.tensor(self.std, device=device).view(-1, 1)
+        return Batch(images[index].float().sub_(mean).div_(std), labels[index])

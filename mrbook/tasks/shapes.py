@@ -16,7 +16,7 @@ from torch import Tensor
 from mrbook.tasks.base import check_count
 from mrbook.tasks.images import ImageTask
 
-__all__ = ["CLASSES", "MARK", "draw_shapes", "shapes"]
+__all__ = ["CLASSES", "MARK", "draw_shapes", "sequential_shapes"]
 
 Array = NDArray[Any]
 MARK = "drawn shapes, not CIFAR-10"
@@ -142,7 +142,7 @@ def _draw(
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def shapes(
+def sequential_shapes(
     *,
     train: int = 9000,
     valid: int = 1000,
