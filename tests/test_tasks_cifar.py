@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -226,6 +227,20 @@ def test_a_download_that_is_not_wanted_is_not_begun(
 def test_refuses_another_answer_to_download() -> None:
     with pytest.raises(ValueError, match="download must be True, False or"):
         sequential_cifar10(download="yes")  # type: ignore[arg-type]
+
+
+def test_in_a_notebook_the_banner_is_a_box(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    sequential_cifar10()
+    write(folder, contents())
+    sequential_cifar10()  # and another copy's warning, which would spoil the page, is a box too
+    assert [box.data.count("<div") for box in shown] == [1, 1]
+    assert "Stand-in data" in shown[0].data and "other bytes" in shown[1].data
+    assert capsys.readouterr() == ("", "")
 
 
 # ---- the network --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["DataWarning", "banner", "data_folder", "download", "on_a_page", "progress_bar"]
 
 CHUNK = 1 << 16
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = (10.0, 30.0)  # seconds to connect, and without a byte
 PATIENCE = 10.0  # seconds before a source's speed is judged
 SPEED = 250_000  # bytes per second; below it the next source is tried first
 
@@ -163,7 +163,8 @@ def download(urls: Sequence[str], name: str, md5: str, folder: Path | None = Non
             except ValueError:  # of pooch, when the checksum differs
                 failures.append(f"{host}: other bytes than expected (md5 {md5})")
             except OSError as error:  # connections, HTTP errors, a full disk
-                failures.append(f"{host}: {type(error).__name__}: {error}")
+                text = str(error)  # of a failed connection it is a paragraph
+                failures.append(f"{host}: {text if len(text) < 100 else type(error).__name__}")
             finally:
                 progress.close()
     raise OSError(f"{name} can't be downloaded. " + "; ".join(failures))
