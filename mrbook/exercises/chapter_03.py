@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrbook.dwt import MODES, dwt
 from mrbook.exercises.engine import Exercise, Mistake
 
 # --------------------------------------------------------------------------------------- cost
@@ -22,6 +23,14 @@ def _cost(L: int, K: int, J: int) -> int:
     return sum(K * (L >> level) for level in range(J))
 
 
+def _cost_in_zero_mode(L: int, K: int, J: int) -> int:
+    total = 0
+    for _ in range(J):
+        L = (L + K - 1) // 2
+        total += 2 * K * L
+    return total
+
+
 # ------------------------------------------------------------------------------------- lengths
 
 
@@ -31,6 +40,23 @@ def _draw_lengths(rng: np.random.Generator, size: int) -> tuple[int, int]:
 
 def _band_length(L: int, K: int) -> int:
     return (L + K - 1) // 2
+
+
+# --------------------------------------------------------------------------------- modes, ramp
+
+
+def _judge_modes(modes: set[str]) -> str | None:
+    if not isinstance(modes, set | frozenset):
+        return f"a set of names is expected, got {type(modes).__name__}"
+    if unknown := sorted(str(mode) for mode in modes if mode not in MODES):
+        return f"there is no mode {unknown[0]!r}"
+    ramp = 3 + 2 * torch.arange(20, dtype=torch.float64)
+    largest = {mode: float(dwt(ramp, "db2", mode)[1].abs().max()) for mode in MODES}
+    for mode in MODES:
+        if mode in modes and largest[mode] > 1e-9:
+            return f"mode {mode} is not right: its largest detail is {largest[mode]:.1f}"
+    missing = sum(size < 1e-9 for size in largest.values()) - len(modes)
+    return f"{missing} of the modes {'is' if missing == 1 else 'are'} missing" if missing else None
 
 
 # -------------------------------------------------------------------------------- band kernels
@@ -80,6 +106,31 @@ def _not_spread(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
     return g
 
 
+def _zeros_at_the_end(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
+    g = np.ones(1)
+    for i in range(level):
+        g = np.convolve(g, np.kron(lo if i < level - 1 else hi, np.eye(1, 2**i)[0]))
+    return g
+
+
+def _repeated(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
+    g = np.ones(1)
+    for i in range(level):
+        g = np.convolve(g, np.repeat(lo if i < level - 1 else hi, 2**i))
+    return g
+
+
+def _one_drop_more(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
+    g = np.ones(1)
+    for i in range(level):
+        g = np.convolve(g, _spread(lo if i < level - 1 else hi, 2 ** (i + 1)))
+    return g
+
+
+def _one_low_pass(lo: np.ndarray, hi: np.ndarray, level: int) -> np.ndarray:
+    return np.convolve(lo, _spread(hi, 2 ** (level - 1))) if level > 1 else hi
+
+
 # ------------------------------------------------------------------------------------ thresholds
 
 
@@ -126,7 +177,34 @@ EXERCISES = (
             ),
             Mistake(
                 lambda L, K, J: sum(K * (L >> level) // 2 for level in range(J)),
-                "That is one band. Every level has two, approximations and details.",
+                "That is half of it. Every level computes two bands, approximations and details.",
+            ),
+            Mistake(
+                lambda L, K, J: sum(K * (L >> level) // 2 for level in range(J)) + K * (L >> J),
+                "You count what is kept. The approximations on the way are computed too: the "
+                "next level needs them.",
+            ),
+            Mistake(
+                lambda L, K, J: K * L * (L.bit_length() - 1),
+                "That is L log L. There are J levels, and each works on half as many samples as "
+                "the one before.",
+            ),
+            Mistake(
+                lambda L, K, J: sum(K * (L >> level) for level in range(J + 1)),
+                "That is one level too many: level 1 works on L samples, level J on L/2^(J-1).",
+            ),
+            Mistake(
+                lambda L, K, J: sum(L >> level for level in range(J)),
+                "That counts the results. Each of them takes K products.",
+            ),
+            Mistake(
+                lambda L, K, J: sum((2 * K - 1) * (L >> level) for level in range(J)),
+                "Count the products alone, without the additions.",
+            ),
+            Mistake(
+                _cost_in_zero_mode,
+                "That is mode zero, where windows hang over the ends. On a circle of L samples "
+                "there are L/2 windows.",
             ),
             Mistake(
                 lambda L, K, J: sum(2 * K * (L >> level) for level in range(J)),
@@ -164,42 +242,72 @@ EXERCISES = (
                 "These are the windows that lie wholly inside. One sample is enough to count.",
             ),
             Mistake(lambda L, K: L + K - 1, "Every second one of these is dropped."),
+            Mistake(
+                lambda L, K: (L + K - 2) // 2,
+                "Right for even lengths. An odd signal needs one window more for its last sample.",
+            ),
+            Mistake(
+                lambda L, K: L + K - 2,
+                "That is both bands of an even signal together. Count the details alone.",
+            ),
+            Mistake(
+                lambda L, K: (L + K - 1) / 2,
+                "Nearly: there are no half coefficients. Round down, with //.",
+            ),
         ),
     ),
     Exercise(
         name="dwt-ramp",
         reference={"smooth", "antireflect"},
+        judge=_judge_modes,
         hints=(
             "db2 has two vanishing moments: to which signals are its details blind?",
             "So the signal must go on as the same straight line beyond both ends.",
             "Two of the nine modes keep the slope. Turn the figure of the modes to each of them.",
         ),
         mistakes=(
-            Mistake(
-                {"periodic", "periodization"},
-                "On a circle the ramp falls from its end back to its start. That jump is seen.",
+            *(
+                Mistake(
+                    modes,
+                    "On a circle the ramp falls from its end back to its start, and db2 sees the "
+                    "jump.",
+                )
+                for modes in ({"periodic", "periodization"}, {"periodic"}, {"periodization"})
             ),
-            Mistake(
-                {"periodic"},
-                "On a circle the ramp falls from its end back to its start. That jump is seen.",
+            *(
+                Mistake(
+                    modes,
+                    "A mirror makes no jump, but a kink: the ramp turns back. db2 sees kinks.",
+                )
+                for modes in (
+                    {"symmetric", "reflect"},
+                    {"symmetric"},
+                    {"reflect"},
+                    {"smooth", "antireflect", "reflect"},
+                    {"smooth", "antireflect", "symmetric"},
+                )
             ),
-            Mistake(
-                {"smooth"},
-                "Right, but there is another one. What does antireflect do at the end of a line?",
+            *(
+                Mistake(
+                    modes, "The minus turns 3 into -3, and that is a jump. What keeps the slope?"
+                )
+                for modes in (
+                    {"antisymmetric"},
+                    {"antisymmetric", "antireflect"},
+                    {"antisymmetric", "smooth"},
+                    {"smooth", "antireflect", "antisymmetric"},
+                )
             ),
-            Mistake({"antireflect"}, "Right, but there is another one that keeps the slope."),
-            Mistake(
-                {"symmetric", "reflect"},
-                "A mirror makes no jump, but a kink: the ramp turns back. db2 sees kinks.",
+            *(
+                Mistake(
+                    modes,
+                    "A constant has another slope than the ramp: there is a kink at each end.",
+                )
+                for modes in ({"constant"}, {"constant", "smooth"})
             ),
-            Mistake(
-                {"smooth", "antireflect", "antisymmetric"},
-                "Antisymmetric changes the sign of the samples, 3 becomes -3, and that is a jump.",
-            ),
-            Mistake(
-                {"constant"},
-                "A constant has another slope than the ramp, so there is a kink at each end.",
-            ),
+            Mistake({"zero"}, "The ramp falls down to 0 at its ends, and db2 sees the jump."),
+            Mistake({"smooth"}, "What does antireflect do at the end of a straight line?"),
+            Mistake({"antireflect"}, "Which other mode keeps the slope?"),
         ),
     ),
     Exercise(
@@ -230,6 +338,24 @@ EXERCISES = (
             Mistake(
                 lambda lo, hi, level: _kernel(lo, lo, level),
                 "That is the approximation of the level. The last filter of a detail is hi.",
+            ),
+            Mistake(
+                lambda lo, hi, level: _kernel(hi, lo, level),
+                "Low-pass and high-pass have changed places: the way there leads through lo.",
+            ),
+            Mistake(
+                _one_low_pass,
+                "A detail of level l has gone through l - 1 low-passes, not through one.",
+            ),
+            Mistake(
+                _zeros_at_the_end,
+                "Zeros belong between the taps, not behind the last one: K taps, d apart, take "
+                "(K - 1) d + 1 places.",
+            ),
+            Mistake(_repeated, "Spreading puts zeros between the taps. It does not repeat them."),
+            Mistake(
+                _one_drop_more,
+                "One drop too many: the first filter stands behind none and is not spread.",
             ),
         ),
     ),
@@ -264,6 +390,28 @@ EXERCISES = (
                 _details(lambda b, threshold: b.sign() * (b.abs() - threshold)),
                 "Small details change their sign now. They should become zero.",
             ),
+            Mistake(
+                _details(lambda b, threshold: (b - threshold) * (b.abs() > threshold)),
+                "For negative details, minus the threshold leads away from zero. Move them up.",
+            ),
+            Mistake(
+                _details(lambda b, threshold: b.clamp(-threshold, threshold)),
+                "You keep just what should go. Take that away from b instead.",
+            ),
+            Mistake(
+                _details(
+                    lambda b, threshold: torch.where(b.abs() > threshold, _soft(b, threshold), b)
+                ),
+                "The small details are still there. They should become zero.",
+            ),
+            Mistake(
+                lambda a, b, threshold: (_soft(a, threshold), b),
+                "You shrink the approximation and leave the details. It is the other way round.",
+            ),
+            Mistake(
+                lambda a, b, threshold: _soft(b, threshold),
+                "The details are right. Return both bands, (a, b).",
+            ),
         ),
     ),
     Exercise(
@@ -281,6 +429,19 @@ EXERCISES = (
             Mistake((16, 4), "That is enough for four levels."),
             Mistake((32, 16), "The first number is right. 16 places is how far level 1 moves."),
             Mistake((1024, 256), "A full turn does it, but a smaller move does it too."),
+            Mistake((64, 16), "That does it, but half as far is enough."),
+            Mistake(
+                (32, 4),
+                "The first number is right. Neighbors on level 2 are 4 samples apart: how many "
+                "such steps are 32 samples?",
+            ),
+            Mistake(
+                (32, 32),
+                "The first number is right. But one place of level 2 is more than one sample.",
+            ),
+            Mistake((32, 1), "The first number is right. One place is how far level 5 moves."),
+            Mistake((32, 2), "The first number is right. Two places is how far level 4 moves."),
+            Mistake((5, 2), "Steps double from level to level: 2, 4, 8, and so on."),
         ),
     ),
 )
