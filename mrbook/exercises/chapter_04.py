@@ -26,6 +26,16 @@ def _means(z: Tensor) -> Tensor:
     return _walk(z, lambda value, level: value / 2 ** (level / 2))
 
 
+def _halved(z: Tensor) -> Tensor:
+    """Splits by plain halves, as if the coefficients were means."""
+    a = z[0]
+    means: list[Tensor] = []
+    for b in z[1:]:
+        means.insert(0, (a + b) / 2)
+        a = (a - b) / 2
+    return torch.stack([a, *means])
+
+
 def _walk(z: Tensor, scale: Callable[[Tensor, int], Tensor], sign: int = 1) -> Tensor:
     """The newest half is split again and again; `scale` makes a mean of a coefficient."""
     a = z[0]
@@ -54,6 +64,11 @@ def _block(t: int, s: int) -> tuple[int, int]:
 def _fixed_block(t: int, s: int) -> tuple[int, int]:
     size = 2 ** max(0, (t - s).bit_length() - 1)
     return s // size * size, s // size * size + size - 1
+
+
+def _never_alone(t: int, s: int) -> tuple[int, int]:
+    size = 2 ** max(0, (t - s).bit_length() - 1)
+    return t - 2 * size + 1, t - size
 
 
 def _late_block(t: int, s: int) -> tuple[int, int]:
@@ -94,6 +109,10 @@ def _forget_one_more(bands: list[Tensor], f: list[int]) -> list[Tensor]:
     return _zeroed(bands, [slice(0, 0), *(slice(first + 1) for first in f)])
 
 
+def _forget_last(bands: list[Tensor], f: list[int]) -> list[Tensor]:
+    return _zeroed(bands, [slice(0, 0), *(slice(-n, None) for n in f)])
+
+
 def _cut_off(bands: list[Tensor], f: list[int]) -> list[Tensor]:
     return [bands[0], *(band[first:] for band, first in zip(bands[1:], f, strict=True))]
 
@@ -127,7 +146,7 @@ def _judge_twins(value: tuple[Tensor, Tensor]) -> str | None:
     later = [torch.cat((history, next_sample)) for history in value]
     after = [AnchoredMemory(history, "haar", depth=3).newest for history in later]
     if torch.allclose(after[0], after[1], rtol=0, atol=1e-6):
-        return "their memories are equal at time t + 1 too"
+        return "their memories are equal at time t + 1 too: no new cut runs between what differs"
     return None
 
 
@@ -183,6 +202,22 @@ EXERCISES = (
                 "A detail is older minus newer, so the older half is (a + b)/√2.",
             ),
             Mistake(lambda z: _means(z).flip(0), "The newest block comes first."),
+            Mistake(
+                lambda z: _walk(z, lambda value, level: value / 2 ** ((level + 1) / 2)),
+                "The older half of 2^ℓ samples has 2^(ℓ-1) of them: divide by the root of that.",
+            ),
+            Mistake(
+                lambda z: _walk(z, lambda value, level: value / 2**level),
+                "A coefficient is √n times the mean of n samples: divide by √n, not by n.",
+            ),
+            Mistake(
+                _halved,
+                "One step of synthesis divides by √2, and a coefficient is not yet a mean.",
+            ),
+            Mistake(
+                lambda z: _means(torch.cat((z[:1], z[1:].flip(0)))),
+                "z[1] is b_0, the coarsest detail: start with it, as it belongs to a_0.",
+            ),
         ),
     ),
     Exercise(
@@ -206,6 +241,19 @@ EXERCISES = (
                 lambda t, s: tuple(t - time for time in reversed(_block(t, s))),
                 "These are lags. The times are t minus the lags, the earlier time first.",
             ),
+            Mistake(_never_alone, "The newest sample, at lag 0, is a block of its own."),
+            Mistake(
+                lambda t, s: (_block(t, s)[0] - (t > s), _block(t, s)[1]),
+                "Lags n to 2n are one sample too many: the block of n ends at lag 2n - 1.",
+            ),
+            Mistake(
+                lambda t, s: (_block(t, s)[0], t),
+                "That is all that the wavelet sees. Recall gives the mean of its older half only.",
+            ),
+            Mistake(
+                lambda t, s: tuple(max(0, time) for time in _block(t, s)),
+                "Don't cut the block off at 0: the zeros before the start are in the mean too.",
+            ),
         ),
     ),
     Exercise(
@@ -220,6 +268,18 @@ EXERCISES = (
             Mistake(_forget_newest, "You forget the new and keep the old: n < f(j) goes."),
             Mistake(_forget_one_more, "Coefficient f(j) itself is kept: only n < f(j) goes."),
             Mistake(_forget_shifted, "f[0] belongs to b_0, which is bands[1]."),
+            Mistake(
+                lambda bands, f: _forget(bands, f[::-1]),
+                "f[0] is for b_0, the coarsest details: f and bands run the same way.",
+            ),
+            Mistake(
+                _forget_last,
+                "b[-n:] is the newest n, and for n = 0 the whole band. The old end is b[:n].",
+            ),
+            Mistake(
+                lambda bands, f: _forget(bands, [len(band) - 1 for band in bands[1:]]),
+                "You keep the newest coefficient of every band. How many to forget, f says.",
+            ),
             Mistake(_cut_off, "Forgotten coefficients become zero, but keep their place."),
         ),
     ),
@@ -245,6 +305,14 @@ EXERCISES = (
             Mistake(
                 lambda tau: (256 - 9) / 256,
                 "That is the mean over all lags. The error depends on how long ago.",
+            ),
+            Mistake(
+                lambda tau: 1 - 1 / max(1, tau),
+                "That is right where a block starts. All lags from n to 2n - 1 share one n.",
+            ),
+            Mistake(
+                lambda tau: float(2 ** max(0, tau.bit_length() - 1) - 1),
+                "That is the error of the whole block. Each of its n samples has an nth of it.",
             ),
             Mistake(
                 lambda tau: 1 - 1 / 2 ** tau.bit_length(),
@@ -295,6 +363,27 @@ EXERCISES = (
                     _energy(float(h0[-1]), float(h1[-1]), J) - float(h0[-1]) ** (2 * J)
                 ),
                 "The approximation a_0 is kept as well.",
+            ),
+            Mistake(
+                lambda h0, h1, J: (
+                    sum(float(h0[-1] ** i * h1[-1]) for i in range(J)) + float(h0[-1] ** J)
+                ),
+                "These are the coefficients themselves. Energy is the sum of their squares.",
+            ),
+            Mistake(
+                lambda h0, h1, J: float(J * h1[-1] ** 2 + h0[-1] ** 2),
+                "Only level 1 sees the pulse itself. Level ℓ sees what ℓ - 1 low-passes leave.",
+            ),
+            Mistake(
+                lambda h0, h1, J: float(h1[-1] ** 2 + h0[-1] ** 2),
+                "That is one level. The a of level 1 is split again, J - 1 times.",
+            ),
+            Mistake(
+                lambda h0, h1, J: (
+                    _energy(float(h0[-1]), float(h1[-1]), J)
+                    + sum(float(h0[-1]) ** (2 * i) for i in range(1, J))
+                ),
+                "Only the last approximation is kept. The others are split into the next level.",
             ),
         ),
     ),

@@ -69,6 +69,11 @@ def _pad_without_dilation(
     return _valid(past, h0, dilation), _valid(past, h1, dilation)
 
 
+def _details_of_next(a: Tensor, h0: Tensor, h1: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
+    next_a, _ = _level(a, h0, h1, dilation)
+    return next_a, _level(next_a, h0, h1, dilation)[1]
+
+
 def _draw_stack(rng: np.random.Generator, size: int) -> tuple[list[int], int]:
     dilations = rng.integers(1, 2 + size, size=min(size, 5)).tolist()
     return dilations, int(rng.integers(2, 6))
@@ -163,6 +168,22 @@ EXERCISES = (
                 ),
                 "K taps have K-1 gaps: the digit runs from 0 to K-1.",
             ),
+            Mistake(
+                lambda lag, kernel_size, depth: _count_paths(lag, kernel_size, depth + 1),
+                "That is a level too many: J levels have the dilations 1 to 2^(J-1).",
+            ),
+            Mistake(
+                lambda lag, kernel_size, depth: _count(
+                    lag, [kernel_size] * depth, [2 ** (level + 1) for level in range(depth)]
+                ),
+                "The dilations start at 1, not at 2: level ℓ has 2^(ℓ-1).",
+            ),
+            Mistake(
+                lambda lag, kernel_size, depth: _count(
+                    lag, [kernel_size] * depth, list(range(1, depth + 1))
+                ),
+                "The dilations double from level to level: 1, 2, 4, and not 1, 2, 3.",
+            ),
         ),
     ),
     Exercise(
@@ -200,6 +221,16 @@ EXERCISES = (
                 "The taps stand next to each other: the dilation is missing.",
             ),
             Mistake(
+                _details_of_next,
+                "h1 looks at a, not at next_a: both filters have the same input.",
+            ),
+            Mistake(
+                lambda a, h0, h1, dilation: _padded(
+                    F.pad(a, (dilation, 0)), h0, h1, dilation, (h0.shape[-1] - 1) * dilation
+                ),
+                "One gap too many: between K taps there are K-1, so pad by (K-1)·dilation.",
+            ),
+            Mistake(
                 _pad_without_dilation,
                 "K-1 zeros serve dilation 1. Each of the K-1 gaps is `dilation` steps wide.",
             ),
@@ -222,6 +253,23 @@ EXERCISES = (
             Mistake(
                 lambda dilations, kernel_size: kernel_size * sum(dilations),
                 "K taps have K-1 gaps between them.",
+            ),
+            Mistake(
+                lambda dilations, kernel_size: 1 + kernel_size * sum(dilations),
+                "K taps have K-1 gaps between them: (K-1)·d steps per filter.",
+            ),
+            Mistake(
+                lambda dilations, kernel_size: 1 + sum(dilations),
+                "That is right for two taps. K taps reach back K-1 gaps.",
+            ),
+            Mistake(
+                lambda dilations, kernel_size: len(
+                    {
+                        sum(map(math.prod, zip(q, dilations, strict=True)))
+                        for q in product(range(kernel_size), repeat=len(dilations))
+                    }
+                ),
+                "You count the lags that a path reaches. Here the gaps between them count too.",
             ),
             Mistake(
                 lambda dilations, kernel_size: 1 + (kernel_size - 1) * max(dilations),
@@ -258,6 +306,30 @@ EXERCISES = (
                     _multiplications(length, kernel_size, depth) // 2
                 ),
                 "That is one filter per level. There are two, h0 and h1.",
+            ),
+            Mistake(
+                lambda length, kernel_size, depth: (
+                    2 * kernel_size * sum(length // 2**level for level in range(depth))
+                ),
+                "Nothing is dropped in this tree: every level has all L steps.",
+            ),
+            Mistake(
+                lambda length, kernel_size, depth: (
+                    2
+                    * sum(
+                        max(0, length - q * 2**level - (kernel_size - 1) * (2**level - 1))
+                        for level in range(depth)
+                        for q in range(kernel_size)
+                    )
+                ),
+                "Each level has a value at every step from 0 on. Only what lies before step 0 "
+                "is padding.",
+            ),
+            Mistake(
+                lambda length, kernel_size, depth: (
+                    _multiplications(length, kernel_size, depth) - 2 * depth * length
+                ),
+                "The newest tap, q = 0, is a product like the others.",
             ),
             Mistake(
                 _complete_windows,
@@ -346,6 +418,18 @@ EXERCISES = (
                 ),
                 "This falls to 1/e, not to one half: a half-life isn't a time constant.",
             ),
+            Mistake(
+                lambda half_life, depth: _taps(
+                    [0.5 ** (half_life * 2**level) for level in range(depth)]
+                ),
+                "λ^H = 1/2 for a half-life of H steps: λ is the H-th root of 1/2, not its power.",
+            ),
+            Mistake(
+                lambda half_life, depth: _taps(
+                    [0.5 ** (2 ** (level + 1) / half_life) for level in range(depth)]
+                ),
+                "The finest level has dilation 1, so its older tap is λ itself.",
+            ),
         ),
         sizes=range(2, 12),
     ),
@@ -372,6 +456,12 @@ EXERCISES = (
                 3 * math.pi / 8,
                 "That is the middle of the octave. Close, but the response isn't symmetric.",
             ),
+            Mistake(math.asin(3**-0.5), "That is ω/2, if you used s = sin(ω/2). Asked for is ω."),
+            Mistake(
+                math.asin(3**-0.5) / math.pi,
+                "That is in periods per sample. In radians it is 2π times as much.",
+            ),
+            Mistake(math.degrees(2 * math.asin(3**-0.5)), "That is in degrees. Answer in radians."),
             Mistake(math.pi / 4, "That is where the octave of level 2 begins."),
         ),
         rtol=2e-3,
