@@ -220,8 +220,10 @@ class MultiresConv(nn.Module):
 
     Attributes
     ----------
-    h0, h1 : Parameter
-        Filters, oldest sample first, shape ``(channels, 1, K)``, untied ``(channels, depth, K)``.
+    h0 : Parameter
+        Low-pass, oldest sample first, shape ``(channels, 1, K)``, untied ``(channels, depth, K)``.
+    h1 : Parameter
+        High-pass, of the shape of h0.
     w : Parameter
         Weights, shape ``(channels, m + 1)``; their order is that of `multires_conv`.
     bias : float

@@ -5,4 +5,8 @@ A suite is a module with a function ``cases(device)`` that yields objects of
 """
 
 #: Name on the command line and module of each suite; a module is imported when it runs.
-SUITES = {"dwt": "mrbook.bench.dwt"}
+SUITES = {
+    "dwt": "mrbook.bench.dwt",
+    "multires": "mrbook.bench.multires",
+    "sampling": "mrbook.bench.sampling",
+}

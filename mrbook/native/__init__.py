@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -62,24 +63,35 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "mrbook" / "native"
 
 
-def call(name: str, shape: list[int], *tensors: torch.Tensor) -> None:
+def call(name: str, shape: Sequence[int], *tensors: torch.Tensor) -> None:
     """Call the kernel ``name`` for the dtype of the first tensor.
 
     Parameters
     ----------
     name : str
         The C function's name without its dtype.
-    shape : list of int
+    shape : sequence of int
         What it is told about sizes, as its source says.
     *tensors : Tensor
         Contiguous tensors on the CPU, inputs and outputs, in its order.
     """
     for tensor in tensors:
         assert tensor.is_contiguous() and tensor.device.type == "cpu"
-    dtype = "float32" if tensors[0].dtype == torch.float32 else "float64"
-    numbers = (ctypes.c_int64 * len(shape))(*shape)
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-    getattr(_library(), f"{name}_{dtype}")(numbers, *pointers)
+    function = _function(name, tensors[0].dtype, len(tensors))
+    function(_int64s(tuple(shape)), *(tensor.data_ptr() for tensor in tensors))
+
+
+@functools.cache
+def _function(name: str, dtype: torch.dtype, tensors: int) -> Callable[..., None]:
+    function = getattr(_library(), f"{name}_{str(dtype).removeprefix('torch.')}")
+    function.argtypes = [ctypes.c_void_p] * (1 + tensors)
+    function.restype = None
+    return function
+
+
+@functools.lru_cache(maxsize=256)
+def _int64s(numbers: tuple[int, ...]) -> ctypes.Array:
+    return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 @torch.compiler.assume_constant_result

@@ -29,23 +29,32 @@ INLINE void step_at(A, long d, long channels, long depth, const Ring* ring, cons
 }
 
 template <class T>
-void step(const int64_t* shape, const T* filters, const T* u, int64_t* position, T* rings, T* y) {
-    const long batch = shape[0], channels = shape[1], depth = shape[2], rows = shape[3];
+void step_sequence(long b, const int64_t* shape, const T* filters, const T* u, int64_t* position,
+                   T* rings, T* y) {
+    const long channels = shape[1], depth = shape[2], rows = shape[3];
     const Ring* ring = (const Ring*)(shape + 5);
-#pragma omp parallel for num_threads(shape[4]) schedule(static) if (batch * channels > 4096)
-    for (long b = 0; b < batch; b++) {
-        std::vector<int64_t> slots;
-        const long t = position[b]++;
-        for (long l = 0; l < depth; l++)
-            for (long k = 0; k < std::max(ring[l].taps, ring[l].reads); k++) {
-                const long lag = (t - k * ring[l].dilation) % ring[l].size;
-                slots.push_back(ring[l].first + (lag < 0 ? lag + ring[l].size : lag));
-            }
-        upward<1, T>(0, channels, [&](auto at, long d) {
-            step_at(at, d, channels, depth, ring, slots.data(), filters,
-                    rings + b * rows * channels, u + b * channels, y + b * channels);
-        });
+    std::vector<int64_t> slots;
+    const long t = position[b]++;
+    for (long l = 0; l < depth; l++)
+        for (long k = 0; k < std::max(ring[l].taps, ring[l].reads); k++) {
+            const long at = (t - k * ring[l].dilation) % ring[l].size;
+            slots.push_back(ring[l].first + (at < 0 ? at + ring[l].size : at));
+        }
+    upward<1, T>(0, channels, [&](auto at, long d) {
+        step_at(at, d, channels, depth, ring, slots.data(), filters, rings + b * rows * channels,
+                u + b * channels, y + b * channels);
+    });
+}
+
+template <class T>
+void step(const int64_t* shape, const T* filters, const T* u, int64_t* position, T* rings, T* y) {
+    const long batch = shape[0], threads = shape[4];
+    if (batch * shape[1] < 8192) {  // a parallel region would cost more than the work
+        for (long b = 0; b < batch; b++) step_sequence(b, shape, filters, u, position, rings, y);
+        return;
     }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long b = 0; b < batch; b++) step_sequence(b, shape, filters, u, position, rings, y);
 }
 
 }  // namespace
