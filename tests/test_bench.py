@@ -1,7 +1,9 @@
 """The benchmark engine: same answer first, methods in turn, honest numbers."""
 
 import gc
+import itertools
 import sys
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 
 from mrbook import bench
 from mrbook.bench import dwt as suite
-from mrbook.bench.engine import Case, Timing, check_equal, compare, run, table
+from mrbook.bench import longconv, multires, sampling
+from mrbook.bench.engine import Case, Timing, check_equal, compare, peak_memory, run, table
 
 
 def test_methods_run_in_turn_and_warm_up_first() -> None:
@@ -105,3 +108,47 @@ def test_a_missing_ptwt_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ptwt", None)
     with pytest.raises(ImportError, match=r'pip install "mrbook\[bench\]"'):
         next(suite.cases("cpu"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+def test_peak_memory_counts_what_is_freed_again_and_what_is_returned() -> None:
+    def work() -> torch.Tensor:
+        torch.ones(1 << 23).sum()  # 32 MiB, freed again
+        return torch.ones(1 << 22)  # 16 MiB
+
+    for _ in range(2):  # the second time as the first, though memory was freed in between
+        peak = peak_memory(work)
+        assert peak is not None
+        assert 31 < peak / 2**20 < 40
+    nothing = peak_memory(lambda: None)
+    assert nothing is not None
+    assert nothing < 2**20
+
+
+def test_a_case_may_ask_for_memory_and_for_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    case = Case("slow", {"a": lambda: calls.append(1) or torch.ones(1)}, memory=True, rounds=2)
+    fake = SimpleNamespace(cases=lambda device: [case])
+    monkeypatch.setitem(bench.SUITES, "fake", "fake_suite")
+    monkeypatch.setitem(sys.modules, "fake_suite", fake)
+    monkeypatch.setattr("mrbook.bench.engine.peak_memory", lambda method, device: 3 << 20)
+    shown: list[str] = []
+    result = run("fake", repeats=50, show=shown.append)
+    assert "3.0 MiB" in shown[0]
+    assert result["cases"][0]["methods"]["a"]["peak_memory"] == 3 << 20
+    assert len(calls) == 1 + 2 + 2  # the check, two to warm up, two rounds
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        lambda: longconv.cases("cpu", batch=2, channels=2),
+        lambda: multires.cases("cpu", batch=1, channels=2),
+        lambda: sampling.cases("cpu", layers=2, channels=3, length=16),
+    ],
+)
+def test_the_methods_of_every_suite_agree(cases: Callable[[], Iterator[Case]]) -> None:
+    for case in itertools.islice(cases(), 8):
+        results = {name: method() for name, method in case.methods.items()}
+        assert len(results) > 1
+        check_equal(results, case.tolerance)

@@ -1,17 +1,19 @@
 """Compare methods fairly: same answer first, then all of them in turn, round after round."""
 
+import ctypes
 import gc
 import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Case", "Timing", "check_equal", "compare", "run", "table"]
+__all__ = ["Case", "Timing", "check_equal", "compare", "peak_memory", "run", "table"]
 
 Result = Tensor | Sequence[Tensor]
 
@@ -28,11 +30,17 @@ class Case:
         Each takes no argument and returns a tensor, an array, or a sequence of them.
     tolerance : float
         Largest difference allowed between results, relative to the largest value.
+    memory : bool
+        Whether to report the peak memory of each method too.
+    rounds : int, optional
+        At most so many rounds, for methods that take long.
     """
 
     title: str
     methods: Mapping[str, Callable[[], Any]]
     tolerance: float = 1e-5
+    memory: bool = False
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +164,52 @@ def compare(
     return {name: Timing(tuple(times)) for name, times in seconds.items()}
 
 
-def table(timings: Mapping[str, Timing]) -> str:
+def peak_memory(method: Callable[[], Any], device: str = "cpu") -> int | None:
+    """Bytes that a call needs at its peak, beyond what was held before; the result counts.
+
+    On a GPU the allocator tells; on the CPU the system does, on Linux alone.
+
+    Returns
+    -------
+    int or None
+        None where it can't be measured.
+
+    Examples
+    --------
+    >>> peak = peak_memory(lambda: torch.zeros(1 << 22).add_(1))
+    >>> peak is None or peak > 15 << 20
+    True
+    """
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        method()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # memory that was freed must not hide what is used anew
+        _PROCESS.joinpath("clear_refs").write_text("5")  # the peak starts again from here
+        before = _resident("VmRSS")
+        method()
+        return max(0, _resident("VmHWM") - before)
+    except (OSError, AttributeError, TypeError, StopIteration):
+        return None
+
+
+_PROCESS = Path("/proc/self")
+
+
+def _resident(field: str) -> int:
+    lines = _PROCESS.joinpath("status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(f"{field}:"))
+    return 1024 * int(line.split()[1])
+
+
+def table(timings: Mapping[str, Timing], peaks: Mapping[str, int | None] | None = None) -> str:
     """Median, quartiles, and how many times the first method's time each takes.
+
+    With `peaks` a column more, the peak memory of each in bytes.
 
     Examples
     --------
@@ -167,11 +219,15 @@ def table(timings: Mapping[str, Timing]) -> str:
     theirs    2.500 ms      2.250 to 2.750    2.50
     """
     first = next(iter(timings.values()))
-    rows = [("method", "median", "quartiles", "ratio")]
+    rows: list[tuple[str, ...]] = [("method", "median", "quartiles", "ratio")]
     for name, timing in timings.items():
         low, high = (1e3 * quartile for quartile in timing.quartiles)
         median, ratio = f"{1e3 * timing.median:.3f} ms", f"{timing.ratio(first):.2f}"
         rows.append((name, median, f"{low:.3f} to {high:.3f}", ratio))
+    if peaks:
+        sizes = [peaks[name] for name in timings]
+        column = ["memory", *("-" if n is None else f"{n / 2**20:.1f} MiB" for n in sizes)]
+        rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         name.ljust(widths[0])
@@ -198,7 +254,8 @@ def run(
     -------
     dict
         What a record keeps: repeats, and for each case its title, the differences found between the
-        results, and for each method the median and quartiles in seconds and the ratio to the first.
+        results, and for each method the median and quartiles in seconds, the ratio to the first,
+        and the peak memory in bytes where the case asks for it.
 
     Raises
     ------
@@ -217,14 +274,19 @@ def run(
         results = {name: method() for name, method in case.methods.items()}
         differences = check_equal(results, case.tolerance)
         del results
-        timings = compare(case.methods, repeats=repeats, device=device)
-        show(f"{case.title}\n{table(timings)}\n")
+        peaks = None
+        if case.memory:
+            peaks = {name: peak_memory(method, device) for name, method in case.methods.items()}
+        rounds = min(repeats, case.rounds or repeats)
+        timings = compare(case.methods, repeats=rounds, warmup=min(3, rounds), device=device)
+        show(f"{case.title}\n{table(timings, peaks)}\n")
         first = next(iter(timings.values()))
         methods = {
             name: {
                 "median": timing.median,
                 "quartiles": list(timing.quartiles),
                 "ratio": timing.ratio(first),
+                **({"peak_memory": peaks[name]} if peaks else {}),
             }
             for name, timing in timings.items()
         }

@@ -34,8 +34,9 @@ def cases(device: str, batch: int = 4, channels: int = 128) -> Iterator[Case]:
             layer = MultiresConv(channels, kernel_size, length=length, device=device)
             x = torch.randn(batch, channels, length, device=device)
             what = f"{batch} x {channels} x {length}, K = {kernel_size}, {layer.depth} levels"
-            yield Case(f"forward and backward: {what}", _training(layer, x))
-            yield Case(f"forward: {what}", _inference(layer, x))
+            both, forward = f"forward and backward: {what}", f"forward: {what}"
+            yield Case(both, _training(layer, x), memory=True, rounds=7)
+            yield Case(forward, _inference(layer, x), memory=True, rounds=20)
 
 
 def _methods(layer: MultiresConv, x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
