@@ -242,6 +242,16 @@ def test_warnings_and_prints_of_an_answer_do_no_harm(
 # Answers that are values
 
 
+def test_a_rounded_mistake_is_recognized_with_the_tolerance_of_the_exercise() -> None:
+    assert check("toy-taps", (0.5, 1.0, 0.2501)).says == "These sum to more than one."
+    assert check("toy-taps", (0.5, 1.0, 0.26)).says == ""
+
+
+def test_no_pattern_tells_a_value() -> None:
+    for factor in (-1, 3, 2**0.5):
+        assert check("toy-taps", tuple(factor * tap for tap in VALUE.reference)).says == ""
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -264,7 +274,7 @@ def test_a_right_value_passes_as_tuple_list_array_or_tensor(answer: Any) -> None
         ((0.25, 0.5, "0.125"), "Item 2: expected a number, got a text."),
         ((0.25, float("nan"), 0.125), "Item 1: the number is NaN."),
         ((0.5, 1.0, 0.25), "These sum to more than one."),
-        ((0.125, 0.5, 0.25), "in reversed order"),
+        ((0.125, 0.5, 0.25), "Stuck?"),
         ([[0.25, 0.5, 0.125]], "1 items, expected 3."),
     ],
 )

@@ -140,8 +140,9 @@ class Exercise:
         problem = self._problem(_Outcome(answer), _Outcome(self.reference), ())
         if problem is None:
             return Result(self.name, "correct")
-        said = (m.says for m in self.mistakes if _agree(_Outcome(m.answer), _Outcome(answer)))
-        says = next(said, "") or pattern(self.reference, answer)
+        outcome = _Outcome(answer)
+        said = (m.says for m in self.mistakes if self._agree(_Outcome(m.answer), outcome))
+        says = next(said, "")  # a pattern, such as a factor, would tell a single value
         rows = (("got", show_value(answer)),)
         return Result(self.name, "not yet", _sentence(problem[1]), rows, says)
 
@@ -212,13 +213,24 @@ class Exercise:
         outcomes = [_run(answer, args) for args in inputs]
         for mistake in self.mistakes:
             if all(
-                _agree(_run(mistake.answer, args), outcome)
+                self._agree(_run(mistake.answer, args), outcome)
                 for args, outcome in zip(inputs, outcomes, strict=True)
             ):
                 return mistake.says
         if self.judge or outcomes[-1].error:
             return ""
         return pattern(_run(self.reference, inputs[-1]).value, outcomes[-1].value)
+
+    def _agree(self, mistake: _Outcome, answer: _Outcome) -> bool:
+        if mistake.error or answer.error:
+            return type(mistake.error) is type(answer.error)
+        if mistake.changed != answer.changed:
+            return False
+        try:
+            problem = difference(mistake.value, answer.value, rtol=self.rtol, atol=self.atol)
+        except TypeError:
+            return False
+        return problem is None
 
     def _shrunk(
         self, answer: Callable[..., Any], args: tuple[Any, ...], kind: str
@@ -362,17 +374,6 @@ def _changed(before: Any, after: Any) -> bool:
     if isinstance(before, list | tuple):
         return len(before) != len(after) or any(map(_changed, before, after))
     return False
-
-
-def _agree(mistake: _Outcome, answer: _Outcome) -> bool:
-    if mistake.error or answer.error:
-        return type(mistake.error) is type(answer.error)
-    if mistake.changed != answer.changed:
-        return False
-    try:
-        return difference(mistake.value, answer.value, rtol=1e-6, atol=1e-9) is None
-    except TypeError:
-        return False
 
 
 def _sentence(text: str) -> str:
