@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +27,18 @@ def _mean_of_16(depth):  # type: ignore[no-untyped-def]
 def _approximation_only(depth: int) -> Tensor:
     w = torch.zeros(depth + 2, dtype=torch.float64)
     w[0] = 2.0 ** (-depth / 2)
+    return w
+
+
+def _depth_four(depth: int) -> Tensor:
+    w = torch.zeros(depth + 2, dtype=torch.float64)
+    w[0] = 1 / 4
+    return w
+
+
+def _without_root(depth: int) -> Tensor:
+    w = _depth_four(depth)
+    w[1 : depth - 3] = -1 / 4
     return w
 
 
@@ -84,6 +97,14 @@ EXERCISES = (
                 10,
                 "Ten levels are what two taps need. Four taps look three times as far back.",
             ),
+            Mistake(
+                11,
+                "That is the number of weights, J + 2. Asked is J.",
+            ),
+            Mistake(
+                math.log2((1024 - 1) / (4 - 1) + 1),
+                "The formula is right, but levels are whole: round up.",
+            ),
         ),
     ),
     Exercise(
@@ -97,8 +118,13 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 6,
-                "Level 6 is the right one, but its weight isn't w_6: the weights run from coarse "
-                "to fine, w_1 reads level 10.",
+                "w_6 reads level 5, which ends at lag 31. You want level 6, and weights run from "
+                "coarse to fine: w_1 reads level 10, w_2 level 9.",
+            ),
+            Mistake(
+                1,
+                "w_1 reads level 10. It does reach these lags, but finer levels have reached them "
+                "before.",
             ),
             Mistake(
                 4,
@@ -126,6 +152,16 @@ EXERCISES = (
                 lambda depth: _mean_of_16(depth) / 4,
                 "Four times too small: a_4 is already the sum divided by 4, not the sum. Each "
                 "level divides by √2, so J levels by 2^(J/2).",
+            ),
+            Mistake(
+                _depth_four,
+                "This is right for depth 4. With more levels, w_0 no longer reads a_4 but a_J, a "
+                "sum over 2^J samples: the details must cancel the older ones.",
+            ),
+            Mistake(
+                _without_root,
+                "The newer half of a block is (a - b) / √2, not a - b: every level above 4 divides "
+                "by another √2.",
             ),
             Mistake(
                 _approximation_only,
@@ -166,6 +202,15 @@ EXERCISES = (
                 56,
                 "56 is what many layers with different r span together. Here r is fixed.",
             ),
+            Mistake(
+                16,
+                "16 numbers are stored, J + 6. Asked is how many of the J + 2 parts are "
+                "independent.",
+            ),
+            Mistake(
+                1024,
+                "There are 1,024 lags, but twelve parts can't span more than twelve dimensions.",
+            ),
         ),
     ),
     Exercise(
@@ -191,6 +236,20 @@ EXERCISES = (
                 lambda level: 3.0 ** (1 - level),
                 "One filter is missing: the detail of level ℓ goes through ℓ - 1 low-passes and "
                 "one high-pass.",
+            ),
+            Mistake(
+                lambda level: 3.0 ** -(1 + level),
+                "One factor of 1/3 too many: the detail of level ℓ goes through ℓ filters. The "
+                "weight isn't counted.",
+            ),
+            Mistake(
+                lambda level: level / 3,
+                "Filters in a row multiply: each takes the energy that the one before has left.",
+            ),
+            Mistake(
+                lambda level: 12.0**-level,
+                "1/12 is the variance of U(0, 1). U(-1, 1) is twice as wide: the mean of U² is "
+                "1/3.",
             ),
             Mistake(
                 lambda level: 2.0**-level,
@@ -222,6 +281,19 @@ EXERCISES = (
                 lambda g: [-part for part in g],
                 "That is true of Haar, whose details are antisymmetric. Try a filter that looks "
                 "different from both ends.",
+            ),
+            Mistake(
+                lambda g: g[::-1],
+                "This turns the list round. Turn round each kernel in it: the levels stay.",
+            ),
+            Mistake(
+                lambda g: [part * (-1.0) ** torch.arange(len(part)) for part in g],
+                "Alternating signs turn a low-pass into a high-pass. A flip changes the order and "
+                "no sign.",
+            ),
+            Mistake(
+                lambda g: [-part.flip(0) for part in g],
+                "The order is right, but a flip changes no sign.",
             ),
             Mistake(
                 lambda g: [
