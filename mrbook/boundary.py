@@ -30,10 +30,10 @@ def extend(x: Tensor, left: int, right: int, mode: str) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor, shape (..., N)
+    x : Tensor, shape (..., L)
         The signal, at least one sample long.
     left, right : int
-        How many samples to add before and after; they may exceed N.
+        How many samples to add before and after; they may exceed L.
     mode : str
         One of `MODES`. With the samples ``abcd`` the signal goes on as
 
@@ -52,7 +52,7 @@ def extend(x: Tensor, left: int, right: int, mode: str) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (..., left + N + right)
+    Tensor, shape (..., left + L + right)
         The longer signal.
 
     Raises
@@ -79,7 +79,7 @@ def extend(x: Tensor, left: int, right: int, mode: str) -> Tensor:
 
 
 def _after(x: Tensor, count: int, mode: str) -> Tensor:
-    """The `count` samples that follow the last one of x (..., N)."""
+    """The `count` samples that follow the last one of x (..., L)."""
     length = x.shape[-1]
     k = torch.arange(count, device=x.device)
     if mode == "zero":
@@ -92,12 +92,12 @@ def _after(x: Tensor, count: int, mode: str) -> Tensor:
     if mode == "periodic":
         return x.index_select(-1, k % length)
     if mode in ("symmetric", "antisymmetric"):
-        # The mirror stands half a sample behind the end: x[N-1], ..., x[0], x[0], ..., x[N-1].
+        # The mirror stands half a sample behind the end: x[L-1], ..., x[0], x[0], ..., x[L-1].
         k = k % (2 * length)
         mirrored = k < length
         y = x.index_select(-1, torch.where(mirrored, length - 1 - k, k - length))
         return y if mode == "symmetric" else torch.where(mirrored, -y, y)
-    # The mirror stands on the last sample: x[N-2], ..., x[0], x[1], ..., x[N-1].
+    # The mirror stands on the last sample: x[L-2], ..., x[0], x[1], ..., x[L-1].
     if length == 1:
         raise ValueError(f"mode {mode!r} needs at least 2 samples, got 1")
     period = 2 * (length - 1)

@@ -1,7 +1,7 @@
 """The discrete wavelet transform, its inverse, and what happens at the ends of the signal.
 
-One level is two filters followed by dropping every second output: a signal of ``N`` samples
-becomes about ``N/2`` approximation coefficients ``cA`` and as many detail coefficients ``cD``.
+One level is two filters followed by dropping every second output: a signal of ``L`` samples
+becomes about ``L/2`` approximation coefficients ``cA`` and as many detail coefficients ``cD``.
 `wavedec` repeats this on the approximation. Names, argument order, coefficient order and lengths
 are those of PyWavelets; everything works on tensors over the last axis, can be differentiated
 (also with respect to the filters), and compiles.
@@ -26,12 +26,12 @@ __all__ = ["MODES", "dwt", "dwt_coeff_len", "dwt_max_level", "idwt", "wavedec", 
 def dwt(data: Tensor, wavelet: Wavelet | str, mode: str = "symmetric") -> tuple[Tensor, Tensor]:
     """Split a signal into approximation and detail: one level of the wavelet transform.
 
-    ``cA[k] = sum_j dec_lo[j] x[2k + 1 - j]`` and the same with ``dec_hi`` for ``cD``, where `mode`
-    says what ``x`` is beyond its ends (in mode "periodization" ``x[2k + K/2 - j]``, cyclically).
+    ``cA[n] = sum_q dec_lo[q] x[2n + 1 - q]`` and the same with ``dec_hi`` for ``cD``, where `mode`
+    says what ``x`` is beyond its ends (in mode "periodization" ``x[2n + K/2 - q]``, cyclically).
 
     Parameters
     ----------
-    data : Tensor, shape (..., N), float32 or float64
+    data : Tensor, shape (..., L), float32 or float64
         The signal, of any length from 1, along the last axis.
     wavelet : Wavelet or str
         A wavelet, or the name of one of PyWavelets' discrete wavelets.
@@ -40,7 +40,7 @@ def dwt(data: Tensor, wavelet: Wavelet | str, mode: str = "symmetric") -> tuple[
 
     Returns
     -------
-    cA, cD : Tensor, shape (..., dwt_coeff_len(N, K, mode))
+    cA, cD : Tensor, shape (..., dwt_coeff_len(L, K, mode))
         Approximation and detail coefficients, of the dtype and on the device of `data`.
 
     Raises
@@ -141,7 +141,7 @@ def wavedec(
 
     Parameters
     ----------
-    data : Tensor, shape (..., N), float32 or float64
+    data : Tensor, shape (..., L), float32 or float64
         The signal along the last axis.
     wavelet : Wavelet or str
         A wavelet, or the name of one of PyWavelets' discrete wavelets.

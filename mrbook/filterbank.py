@@ -28,7 +28,7 @@ def analyze(x: Tensor, bank: Tensor, mode: str) -> Bands:
 
     Parameters
     ----------
-    x : Tensor, shape (..., N)
+    x : Tensor, shape (..., L)
         The signal.
     bank : Tensor, shape (2, K)
         Taps of the analysis filters, low-pass and high-pass, with dtype and device of `x`.
@@ -105,7 +105,7 @@ def _analyze(x: Tensor, bank: Tensor, mode: str) -> Bands:
 
 @_in_full_precision
 def _synthesize(cA: Tensor, cD: Tensor, bank: Tensor, mode: str) -> Tensor:
-    # x[n] = sum_k cA[k] rec_lo[n + K - 2 - 2k] + cD[k] rec_hi[n + K - 2 - 2k]
+    # x[t] = sum_n cA[n] rec_lo[t + K - 2 - 2n] + cD[n] rec_hi[t + K - 2 - 2n]
     taps = bank.shape[-1]
     half = taps // 2
     coeffs = torch.stack((cA, cD), -2)  # (..., 2, M)

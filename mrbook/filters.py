@@ -318,8 +318,8 @@ class Wavelet:
             lag = int(np.abs(through).argmax())
             if _largest(np.delete(through, lag)) <= tolerance:
                 failures[0] += (
-                    f" (the signal comes back times {through[lag] / 2:.6g}, {lag} samples late, "
-                    f"not times 1, {self.dec_len - 1} samples late)"
+                    f" (the signal comes back times {through[lag] / 2:.6g}, late by {lag}, "
+                    f"not times 1, late by {self.dec_len - 1})"
                 )
         if (error := _largest(alias)) > tolerance:
             failures.append(f"the alias-cancellation condition fails by {error:.1e}")

@@ -4,6 +4,7 @@ A record holds what was measured (its payload) and the environment it was measur
 plots are made from records alone.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -24,7 +25,7 @@ __all__ = ["environment", "load_records", "write_record"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FOLDER = _ROOT / "book" / "records"
-_PACKAGES = ("torch", "numpy", "PyWavelets")
+_PACKAGES = ("torch", "numpy", "PyWavelets", "ptwt")
 _FIELDS = {"kind": str, "name": str, "created": str, "environment": dict, "payload": dict}
 
 
@@ -35,7 +36,8 @@ def environment() -> dict[str, Any]:
     -------
     dict
         ``commit`` and ``dirty`` (None outside a git checkout of this project; dirty where tracked
-        files differ from the commit), ``mrbook``, ``python`` and ``packages`` (versions),
+        files differ from the commit), ``mrbook``, ``python`` and ``packages`` (their versions,
+        ptwt's where it is installed),
         ``platform``, ``cpu``, ``cores``, ``threads`` (those of torch) and ``device``: the GPU's
         name, or "cpu".
 
@@ -51,13 +53,21 @@ def environment() -> dict[str, Any]:
         "dirty": None if changes is None else changes != "",
         "mrbook": mrbook.__version__,
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": _versions(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": _device(),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def write_record(

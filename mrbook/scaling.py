@@ -115,7 +115,7 @@ def dyadic(
 
     References
     ----------
-    G. Strang and T. Nguyen, Wavelets and Filter Banks, Wellesley-Cambridge, 1996, section 6.2.
+    G. Strang and T. Nguyen, Wavelets and Filter Banks, Wellesley-Cambridge, 1996, chapter 6.
 
     Examples
     --------

@@ -298,14 +298,14 @@ class TestFromTaps:
 
     def test_wrong_scale_is_explained(self):
         with pytest.raises(
-            ValueError, match=r"comes back times 2, 3 samples late, not times 1, 3 "
+            ValueError, match=r"comes back times 2, late by 3, not times 1, late by 3"
         ):
             Wavelet.from_scaling_filter(daubechies(2) * math.sqrt(2))
 
     def test_wrong_delay_is_explained(self):
         taps = [np.append(t, [0, 0]) for t in bank("db2")]
         with pytest.raises(
-            ValueError, match=r"comes back times 1, 3 samples late, not times 1, 5 "
+            ValueError, match=r"comes back times 1, late by 3, not times 1, late by 5"
         ):
             Wavelet("late", taps)
         taps[2:] = [np.roll(t, 2) for t in taps[2:]]
