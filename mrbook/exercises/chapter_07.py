@@ -38,12 +38,12 @@ def _smallest_batch(tree: int, fft: int) -> int:
 
 
 def _draw_circle(rng: np.random.Generator, size: int) -> tuple[int, int, int]:
-    L, m = (int(n) for n in rng.integers(1, 4 * size + 1, 2))
-    return L, m, int(rng.integers(0, L))
+    L, K = (int(n) for n in rng.integers(1, 4 * size + 1, 2))
+    return L, K, int(rng.integers(0, L))
 
 
-def _fft_size(L: int, m: int, first: int) -> int:
-    return L + max(m - 1 - first, 0)
+def _fft_size(L: int, K: int, first: int) -> int:
+    return L + max(K - 1 - first, 0)
 
 
 # --------------------------------------------------------------------------------------- spike
@@ -67,48 +67,61 @@ def _draw_level(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
     length, taps = int(rng.integers(1, 2 * size + 1)), int(rng.integers(2, 5))
     lengths = (length, length, length, taps, taps)
-    r, g, a, c, q = (torch.from_numpy(rng.standard_normal(n)) for n in lengths)
-    return r, g, a, c, q, 1 << int(rng.integers(0, 4))
+    r, g, a, c0, c1 = (torch.from_numpy(rng.standard_normal(n)) for n in lengths)
+    return r, g, a, c0, c1, 1 << int(rng.integers(0, 4))
 
 
-def _backward(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    """By matrices: output t meets input s with the tap of lag (t - s) / d."""
+def _backward(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    """By matrices: output t meets input s with tap number (t - s) / d."""
     lag = torch.arange(len(a))[:, None] - torch.arange(len(a))
-    used = [(lag == i * d).double() for i in range(len(c))]  # where each tap stands
-    forward_c = sum((tap * u for tap, u in zip(c, used, strict=True)), torch.zeros_like(lag))
-    forward_q = sum((tap * u for tap, u in zip(q, used, strict=True)), torch.zeros_like(lag))
-    for_a = forward_c.mT @ r + forward_q.mT @ g
+    used = [(lag == q * d).double() for q in range(len(c0))]  # where each tap stands
+    forward_0 = sum((tap * u for tap, u in zip(c0, used, strict=True)), torch.zeros_like(lag))
+    forward_1 = sum((tap * u for tap, u in zip(c1, used, strict=True)), torch.zeros_like(lag))
+    for_a = forward_0.mT @ r + forward_1.mT @ g
     return for_a, torch.stack([r @ u @ a for u in used]), torch.stack([g @ u @ a for u in used])
 
 
-def _causal(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
+def _causal(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
     """The forward filters, applied to the gradients as they are."""
-    flipped = _backward(r.flip(0), g.flip(0), a, c, q, d)[0].flip(0)
-    return flipped, *_backward(r, g, a, c, q, d)[1:]
+    flipped = _backward(r.flip(0), g.flip(0), a, c0, c1, d)[0].flip(0)
+    return flipped, *_backward(r, g, a, c0, c1, d)[1:]
 
 
-def _wrapped(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    shifts = [-i * d for i in range(len(c))]
+def _wrapped(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    shifts = [-q * d for q in range(len(c0))]
     rs, gs = (torch.stack([v.roll(s) for s in shifts]) for v in (r, g))
-    return c @ rs + q @ gs, rs @ a, gs @ a
+    return c0 @ rs + c1 @ gs, rs @ a, gs @ a
 
 
-def _taps_ahead(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    for_a = _backward(r, g, a, c, q, d)[0]
-    return for_a, *_backward(r.flip(0), g.flip(0), a.flip(0), c, q, d)[1:]
+def _taps_ahead(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    for_a = _backward(r, g, a, c0, c1, d)[0]
+    return for_a, *_backward(r.flip(0), g.flip(0), a.flip(0), c0, c1, d)[1:]
 
 
-def _next_only(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    return _backward(r, g, a, c, 0 * q, d)[0], *_backward(r, g, a, c, q, d)[1:]
+def _next_only(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    return _backward(r, g, a, c0, 0 * c1, d)[0], *_backward(r, g, a, c0, c1, d)[1:]
 
 
-def _share_only(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    return _backward(r, g, a, 0 * c, q, d)[0], *_backward(r, g, a, c, q, d)[1:]
+def _share_only(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    return _backward(r, g, a, 0 * c0, c1, d)[0], *_backward(r, g, a, c0, c1, d)[1:]
 
 
-def _oldest_first(r: Tensor, g: Tensor, a: Tensor, c: Tensor, q: Tensor, d: int) -> Gradients:
-    for_a, for_c, for_q = _backward(r, g, a, c, q, d)
-    return for_a, for_c.flip(0), for_q.flip(0)
+def _oldest_first(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    for_a, *for_taps = _backward(r, g, a, c0, c1, d)
+    return for_a, for_taps[0].flip(0), for_taps[1].flip(0)
+
+
+def _crossed(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    return _backward(r, g, a, c1, c0, d)
+
+
+def _other_order(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    for_a, for_c0, for_c1 = _backward(r, g, a, c0, c1, d)
+    return for_a, for_c1, for_c0
+
+
+def _undilated(r: Tensor, g: Tensor, a: Tensor, c0: Tensor, c1: Tensor, d: int) -> Gradients:
+    return _backward(r, g, a, c0, c1, 1)
 
 
 # --------------------------------------------------------------------------------------- store
@@ -152,7 +165,15 @@ EXERCISES = (
             ),
             Mistake(
                 lambda B, D, L, J: 4 * B * D * L * (11 * J + 5),
-                "An addition in place still makes trips: it reads y and the product, and writes y.",
+                "y += w * b is two operations: the product is written, then read again to add it.",
+            ),
+            Mistake(
+                lambda B, D, L, J: 4 * B * D * L * (13 * J + 2),
+                "The line after the loop moves tensors, too: a product, then an addition.",
+            ),
+            Mistake(
+                lambda B, D, L, J: 4 * B * D * L * (9 * J + 7),
+                "pad is an operation of its own: it reads a and writes a longer copy.",
             ),
             Mistake(
                 lambda B, D, L, J: 4 * B * D * L * 13 * J,
@@ -184,6 +205,15 @@ EXERCISES = (
                 "sequence is needed.",
             ),
             Mistake(
+                lambda tree, fft: tree // (tree - fft),
+                "Nearly. At this batch the kernel form isn't faster yet: it has to be above "
+                "tree / (tree - fft).",
+            ),
+            Mistake(
+                lambda tree, fft: -(-tree // (tree - fft)) + 1,
+                "Rounding up and adding one is one too many, except where the division is even.",
+            ),
+            Mistake(
                 lambda tree, fft: 1,
                 "The kernel has to be computed first: a pulse goes through the tree.",
             ),
@@ -204,35 +234,47 @@ EXERCISES = (
         reference=_fft_size,
         draw=_draw_circle,
         hints=(
-            "Where does the true convolution end? Its last entry is at L + m - 2.",
+            "Where does the true convolution end? Its last entry is at L + K - 2.",
             "On a circle of n, entry n + t lands on place t. How many outputs does that spoil?",
-            "The first L + m - 1 - n are spoilt. You can do without as many as `first`.",
+            "The first L + K - 1 - n are spoilt. You can do without as many as `first`.",
         ),
         mistakes=(
             Mistake(
-                lambda L, m, first: L,
-                "On a circle of L the tail of the result comes round and spoils the first m - 1 "
+                lambda L, K, first: L,
+                "On a circle of L the tail of the result comes round and spoils the first K - 1 "
                 "outputs.",
             ),
             Mistake(
-                lambda L, m, first: L + m - 1,
+                lambda L, K, first: L + K - 1,
                 "With this size all outputs are right. You need only those from `first` on.",
             ),
             Mistake(
-                lambda L, m, first: 2 * L - 1,
-                "That is for L taps, and for all outputs. Count with m taps, and use `first`.",
+                lambda L, K, first: 2 * L - 1,
+                "That is for L taps, and for all outputs. Count with K taps, and use `first`.",
             ),
             Mistake(
-                lambda L, m, first: L + m - 1 - first,
+                lambda L, K, first: L + K - 1 - first,
                 "Nearly. The circle must also hold all samples.",
             ),
             Mistake(
-                lambda L, m, first: max(L, m, L + m - first),
-                "One too many: the result has L + m - 1 entries, not L + m.",
+                lambda L, K, first: max(L, K, L + K - first),
+                "One too many: the result has L + K - 1 entries, not L + K.",
             ),
             Mistake(
-                lambda L, m, first: max(L, m, L + m - 2 - first),
+                lambda L, K, first: max(L, K, L + K - 2 - first),
                 "One too few: output `first` itself has to be right.",
+            ),
+            Mistake(
+                lambda L, K, first: max(L, K),
+                "All fits, but the tail of the result comes round and spoils the first outputs.",
+            ),
+            Mistake(
+                lambda L, K, first: L - first,
+                "The outputs that you don't need still take part: all samples go into the FFT.",
+            ),
+            Mistake(
+                lambda L, K, first: 1 << (L + K - 2).bit_length(),
+                "An FFT may have any size. The question is the smallest, not a power of two.",
             ),
         ),
     ),
@@ -267,11 +309,20 @@ EXERCISES = (
                 "spectrum contains the spike.",
             ),
             Mistake(
+                1.5e-5,
+                "The roundings are not shared out: each of the 4,096 numbers of the spectrum has "
+                "its own, and every output collects all of them.",
+            ),
+            Mistake(
+                1.0,
+                "That is the size of the outputs. It is bad, but not as bad as that.",
+            ),
+            Mistake(
                 1e6,
                 "That is the spike itself. It is rounded to a small share of its size.",
             ),
             Mistake(
-                4.0,
+                3.8,
                 "The spike counts once, not once per output: ‖u‖ is its height, not 64 times that.",
             ),
         ),
@@ -281,10 +332,10 @@ EXERCISES = (
         reference=_backward,
         draw=_draw_level,
         hints=(
-            "Who has used a[s]? Outputs at times s + i d, each with tap number i.",
-            "a goes two ways, so its gradient has two sums: one over c and r, one over q and g.",
-            "Tap c[i] was used at every t from i d on, each time together with a[t - i d].",
-            "For tap i take n = L - i d pairs, none if that is negative: the last n of r and g, "
+            "Who has used a[s]? Outputs at times s + q d, each with tap number q.",
+            "a goes two ways, so its gradient has two sums: one over c0 and r, one over c1 and g.",
+            "Tap c0[q] was used at every t from q d on, each time together with a[t - q d].",
+            "For tap q take n = L - q d pairs, none if that is negative: the last n of r and g, "
             "and the first n of a.",
         ),
         mistakes=(
@@ -299,7 +350,7 @@ EXERCISES = (
             ),
             Mistake(
                 _taps_ahead,
-                "The gradient of a is right. For the taps, g[t] meets a[t - i d], not a[t + i d].",
+                "The gradient of a is right. For the taps, g[t] meets a[t - q d], not a[t + q d].",
             ),
             Mistake(
                 _next_only,
@@ -313,6 +364,15 @@ EXERCISES = (
                 _oldest_first,
                 "The gradients of the taps are oldest first. The taps are by lag.",
             ),
+            Mistake(
+                _crossed,
+                "c0 made the next approximation, so r comes back through c0, and g through c1.",
+            ),
+            Mistake(
+                _other_order,
+                "The tuple is (for a, for c0, for c1): r meets a in the second, g in the third.",
+            ),
+            Mistake(_undilated, "The taps stand d steps apart, on the way back as well."),
         ),
     ),
     Exercise(
@@ -336,6 +396,10 @@ EXERCISES = (
             Mistake(
                 lambda peak, bandwidth: 2 * peak / bandwidth,
                 "Two trips, but of four bytes each.",
+            ),
+            Mistake(
+                lambda peak, bandwidth: 16 * peak / bandwidth,
+                "A float32 has four bytes, not eight.",
             ),
             Mistake(
                 lambda peak, bandwidth: 64 * peak / bandwidth,

@@ -97,6 +97,31 @@ def _zeros_after(x: Array, h0: Array, depth: int) -> list[Array]:
     return [np.pad(q, (0, size - len(q))) for q, size in zip(queues, sizes, strict=True)]
 
 
+def _outputs_kept(ring: Array, t: int, a: float, h: Array) -> tuple[float, Array]:
+    y = _ring_step(ring, t, a, h)[0]
+    return y, _written(ring, t, y)
+
+
+def _past_alone(ring: Array, t: int, a: float, h: Array) -> tuple[float, Array]:
+    return _ring_step(ring, t, 0.0, h)[0], _written(ring, t, a)
+
+
+def _undilated(x: Array, h0: Array, depth: int) -> list[Array]:
+    a = [x]
+    for _ in range(depth - 1):
+        a.append(np.convolve(a[-1], h0[::-1])[: len(x)])
+    return _tails(a, h0)
+
+
+def _unpadded(x: Array, h0: Array, depth: int) -> list[Array]:
+    a = _levels(x, h0, depth)[:-1]
+    return [v[-(len(h0) - 1) * 2**level :] for level, v in enumerate(a)]
+
+
+def _coarsest_first(x: Array, h0: Array, depth: int) -> list[Array]:
+    return _prefill(x, h0, depth)[::-1]
+
+
 def _draw_streams(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array, Array]:
     batch, dilation = 1 + min(3, size // 2), 2 ** min(3, size // 3)
     t = rng.integers(0, 4 * size, batch)
@@ -133,6 +158,12 @@ def _batch_flipped(rings: Array, t: Array, a: Array, h: Array) -> tuple[Array, A
     return _batch_step(rings, t, a, h[::-1])
 
 
+def _next_slots(rings: Array, t: Array, a: Array, h: Array) -> tuple[Array, Array]:
+    after = rings.copy()
+    after[np.arange(len(rings)), (t + 1) % rings.shape[1]] = a
+    return _batch_step(rings, t, a, h)[0], after
+
+
 EXERCISES = (
     Exercise(
         name="sampling-ring",
@@ -161,6 +192,12 @@ EXERCISES = (
                 "That moves every value by one slot, as a queue does. In a ring only one slot "
                 "changes.",
             ),
+            Mistake(
+                _outputs_kept,
+                "The ring gets the filter's output here. A level reads, and so must keep, its "
+                "input a.",
+            ),
+            Mistake(_past_alone, "The newest value counts, too: the last tap meets a."),
         ),
     ),
     Exercise(
@@ -188,6 +225,16 @@ EXERCISES = (
                 _zeros_after,
                 "A short prompt leaves zeros at the old end of the queue, not at the new one.",
             ),
+            Mistake(
+                _undilated,
+                "From the second level on, the taps of h0 stand d = 2^(level-1) steps apart.",
+            ),
+            Mistake(
+                _unpadded,
+                "A prompt shorter than the queue leaves zeros before it: the size is always "
+                "(K-1) 2^(level-1).",
+            ),
+            Mistake(_coarsest_first, "The finest level comes first, the one that reads x."),
         ),
     ),
     Exercise(
@@ -204,6 +251,7 @@ EXERCISES = (
             Mistake(765, "The newest value of a window has just been computed: K-1 gaps, not K."),
             Mistake(255, "That is for K = 2. With three taps, each queue is two dilations long."),
             Mistake(256, "That is the last queue alone. There is one for each level."),
+            Mistake(511, "That is the length of the kernel. Lag 0 arrives from outside."),
             Mistake(1020, "Both filters of a level read the same queue: it is there only once."),
         ),
     ),
@@ -226,6 +274,7 @@ EXERCISES = (
             ),
             Mistake(_one_clock, "The streams are at different times: each has a slot of its own."),
             Mistake(_batch_writes_first, "Read first, then write: they share a slot."),
+            Mistake(_next_slots, "The value of time t belongs in slot t % d, not the next."),
             Mistake(_batch_flipped, "The taps are oldest first: h[1] meets the new value."),
         ),
     ),
@@ -258,6 +307,15 @@ EXERCISES = (
                 "InstanceNorm averages each channel over time, the future included.",
             ),
             Mistake({"layer"}, "Two more need no other time than the present."),
+            Mistake(
+                {"layer", "batch-eval"},
+                "One is missing: a root mean square over the channels is of one time step, too.",
+            ),
+            Mistake({"batch-eval"}, "Two more look at one time step alone: see over which axes."),
+            Mistake(
+                {"layer", "rms", "instance"},
+                "InstanceNorm averages over time. One that uses stored statistics is missing.",
+            ),
         ),
     ),
     Exercise(
@@ -271,6 +329,7 @@ EXERCISES = (
         mistakes=(
             Mistake(1, "One delayed input is used per step, but 500 of them wait for their turn."),
             Mistake(2, "Two taps make little work, not a small state: 500 inputs wait in between."),
+            Mistake(499, "Count once more: lags 1 to 500 are still to come back."),
             Mistake(501, "The input of lag 0 comes from outside: it need not be kept."),
             Mistake(1000, "Only inputs not older than 500 steps will be heard again."),
         ),
