@@ -79,8 +79,8 @@ def causal_conv(u: Tensor, k: Tensor, method: str = "auto") -> Tensor:
 def causal_conv_method(u: Tensor, k: Tensor) -> str:
     """Which method ``causal_conv(u, k)`` takes: a rule of shapes and device, never of timings.
 
-    On the CPU the C++ form wins up to about 128 taps, at any length from 256 to 16,384 (``python -m
-    mrbook bench longconv``). Without it the FFT serves all but the shortest kernels.
+    On the CPU the C++ form wins up to about 128 taps, and for short inputs with any kernel
+    (``python -m mrbook bench longconv``). Without it the FFT serves all but the shortest kernels.
 
     Examples
     --------
@@ -88,9 +88,10 @@ def causal_conv_method(u: Tensor, k: Tensor) -> str:
     >>> causal_conv_method(u, k)
     'fft'
     """
-    taps = min(k.shape[-1], u.shape[-1])
+    length = u.shape[-1]
+    taps = min(k.shape[-1], length)
     if native.available(inner_dtype(u), u.device.type):
-        return "fused" if taps <= 128 else "fft"
+        return "fused" if taps <= 128 or length <= 256 else "fft"
     return "direct" if taps <= 16 else "fft"
 
 

@@ -212,7 +212,7 @@ class LayerContract:
         def run(u: Tensor, *values: Tensor) -> Tensor:
             return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (u,))
 
-        assert torch.autograd.gradcheck(run, (u, *parameters))
+        assert torch.autograd.gradcheck(run, (u, *parameters), fast_mode=True)
 
     def test_second_gradients(self, case: Layer) -> None:
         layer, u = case.build(), case.input(4, batch=1).requires_grad_()
@@ -222,7 +222,7 @@ class LayerContract:
             return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (u,))
 
         if case.second:
-            assert torch.autograd.gradgradcheck(run, (u, *parameters))
+            assert torch.autograd.gradgradcheck(run, (u, *parameters), fast_mode=True)
         else:
             (du,) = torch.autograd.grad(layer(u).sum(), u, create_graph=True)
             with pytest.raises(NotImplementedError, match="second derivative"):

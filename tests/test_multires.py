@@ -225,11 +225,11 @@ def test_the_fused_form_and_its_gradients_equal_the_tree(
 ) -> None:
     # 5,000 is more than a block that stays in cache, so that the halo and the columns are at work
     torch.manual_seed(length)
-    layer = MultiresConv(2, kernel_size, length=5000, tie_levels=tied, **options)
+    layer = MultiresConv(3, kernel_size, length=5000, tie_levels=tied, **options)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
         layer = layer.to(dtype)
         results = []
-        u = torch.randn(3, 2, length, dtype=dtype).requires_grad_()
+        u = torch.randn(2, 3, length, dtype=dtype).requires_grad_()
         g = torch.randn_like(u)
         for layer.method in ("tree", "fused"):
             y = layer(u)
@@ -372,9 +372,9 @@ def test_steps_follow_when_parameters_change(method: str) -> None:
     layer, u = MultiresConv(3, 2, depth=4).double(), torch.randn(1, 3, 20, dtype=torch.float64)
     layer.method = method
     state = layer.initial_state(1)
-    layer.step(u[..., 0], state)
-    layer.w.mul_(2)  # as an optimizer does
-    layer.step(u[..., 1], state)
+    _, state = layer.step(u[..., 0], state)
+    layer.w.mul_(2)  # in the middle of a sequence, as an optimizer does
+    close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
     layer.load_state_dict(MultiresConv(3, 2, depth=4).state_dict())
     close(steps(layer, u), layer(u))
     layer.h0.data = torch.randn_like(layer.h0)
