@@ -234,7 +234,11 @@ class Rings(nn.Module):
 
     def _cached(self, packed: bool, x: Tensor, parameters: Parameters) -> Tensor:
         """Filters in the form that a step wants, kept until a parameter changes."""
-        key = (packed, x.dtype, *((p.data_ptr(), p._version) for p in parameters))
+        key: tuple = ()
+        if any(parameter.is_inference() for parameter in parameters):
+            self._cache = None  # such tensors don't tell when they change
+        else:
+            key = (packed, x.dtype, *((p.data_ptr(), p._version) for p in parameters))
         if self._cache is None or self._cache[0] != key:
             levels = self._levels(x, parameters)
             rows = (taps.T for level in levels for taps in level)

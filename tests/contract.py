@@ -274,6 +274,18 @@ class LayerContract:
                     if a is not None and e is not None:
                         close(a, e)
 
+    @torch.no_grad()
+    def test_a_step_compiles_whole(self, case: Layer) -> None:
+        if not case.steps:
+            pytest.skip("has no step")
+        torch.compiler.reset()
+        layer, u = case.build(), case.input(5)
+        step = torch.compile(layer.step, fullgraph=True, backend="aot_eager")
+        state, expected = layer.initial_state(len(u)), layer(u)
+        for t in range(5):
+            y, state = step(u[..., t], state)
+            close(y, expected[..., t])
+
     def test_float32_and_autocast_stay_close(self, case: Layer) -> None:
         layer, u = case.build(), case.input(50)
         exact = layer(u)

@@ -381,6 +381,18 @@ def test_steps_follow_when_parameters_change(method: str) -> None:
     close(steps(layer, u), layer(u))
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("method", ["tree", "auto"])
+def test_steps_of_a_layer_made_for_inference_alone(method: str) -> None:
+    layer, u = MultiresConv(3, 2, depth=4).double(), torch.randn(2, 3, 9, dtype=torch.float64)
+    layer.method = method
+    close(steps(layer, u), layer(u))
+    state = layer.initial_state(2)
+    _, state = layer.step(u[..., 0], state)
+    layer.w.mul_(2)
+    close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
+
+
 @torch.no_grad()
 def test_a_step_in_float32_with_bfloat16_inputs() -> None:
     layer, u = MultiresConv(3, 2, depth=4), torch.randn(2, 3, 20).bfloat16()
