@@ -25,6 +25,7 @@ from mrbook.longconv import (
     mask_padding,
     require_native,
 )
+from mrbook.memory import tree_depth
 from mrbook.native import ops
 from mrbook.rings import Rings, State, check_filters
 
@@ -32,7 +33,6 @@ __all__ = [
     "METHODS",
     "MultiresConv",
     "dilated_conv",
-    "max_depth",
     "multires_conv",
     "multires_kernel",
     "multires_method",
@@ -130,29 +130,6 @@ def multires_kernel(
     return multires_conv(impulse, h0, h1, w, kept)[0]
 
 
-def max_depth(length: int, kernel_size: int) -> int:
-    """Levels until the tree reaches across `length` samples: ``ceil(log2((L-1)/(K-1) + 1))``.
-
-    At least 1, which the published formula gives for every length but 1.
-
-    Raises
-    ------
-    ValueError
-        If length is less than 1 or kernel_size less than 2.
-
-    Examples
-    --------
-    >>> [max_depth(n, 2) for n in (1, 2, 3, 1024, 1025)], max_depth(1024, 4)
-    ([1, 1, 2, 10, 11], 9)
-    """
-    if length < 1:
-        raise ValueError(f"length must be at least 1, got {length}")
-    if kernel_size < 2:
-        raise ValueError(f"kernel_size must be at least 2, got {kernel_size}")
-    # reach = (K - 1)(2^J - 1); in integers, where a logarithm would round
-    return max(1, (-(-(length - 1) // (kernel_size - 1))).bit_length())
-
-
 def uniform_memory(memory_size: int, depth: int, kernel_size: int) -> tuple[int, ...]:
     """Coefficients that the uniform memory keeps of each level, coarsest first.
 
@@ -201,7 +178,7 @@ class MultiresConv(nn.Module):
     kernel_size : int
         Taps K of the filters, at least 2. With a `wavelet` its own length counts.
     length : int, optional
-        Longest lag that should be reached; gives the depth by `max_depth`. Any length may follow.
+        Longest lag that should be reached; gives the depth by `tree_depth`. Any length may follow.
     depth : int, optional
         Levels J of the tree, in place of `length`.
     memory : {"fading", "uniform"}
@@ -383,7 +360,7 @@ def _depth(length: int | None, depth: int | None, kernel_size: int) -> int:
     if (length is None) == (depth is None):
         raise ValueError(f"give either length or depth, got length={length} and depth={depth}")
     if length is not None:
-        return max_depth(length, kernel_size)
+        return tree_depth(length, kernel_size)
     assert depth is not None
     if not 1 <= depth <= 30:
         raise ValueError(f"depth must be from 1 to 30, got {depth}")

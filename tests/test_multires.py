@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mrbook import native
 from mrbook.filters import Wavelet
 from mrbook.longconv import causal_conv
+from mrbook.memory import tree_depth
 from mrbook.multires import (
     METHODS,
     MultiresConv,
     dilated_conv,
-    max_depth,
     multires_conv,
     multires_kernel,
     multires_method,
@@ -113,7 +113,7 @@ def test_a_published_state_dict_gives_the_published_output(
     if method == "fused" and not have_native():
         pytest.skip("needs a C++ compiler")
     length, channels = 37, 3
-    depth = max_depth(length, kernel_size)
+    depth = tree_depth(length, kernel_size)
     m = depth + 1 if memory_size is None else memory_size
     rng = np.random.default_rng(kernel_size)
     state = {
@@ -160,10 +160,10 @@ def test_an_independent_skip_weight_ignores_the_size_of_the_memory() -> None:
 def test_depth_is_the_published_formula() -> None:
     for kernel_size, length in itertools.product((2, 3, 4, 8), [*range(2, 300), 1024, 16384]):
         formula = math.ceil(math.log2((length - 1) / (kernel_size - 1) + 1))
-        assert max_depth(length, kernel_size) == formula
+        assert tree_depth(length, kernel_size) == formula
         reach = (kernel_size - 1) * (2**formula - 1)
         assert reach >= length - 1 > (kernel_size - 1) * (2 ** (formula - 1) - 1)
-    assert max_depth(1, 2) == 1
+    assert tree_depth(1, 2) == 1
     assert MultiresConv(1, 4, length=1024).depth == 9
     assert MultiresConv(1, depth=7).depth == 7
 
@@ -427,7 +427,7 @@ def test_autocast_does_not_lower_the_precision_inside() -> None:
         ({"length": 9, "depth": 2}, "length or depth"),
         ({"depth": 0}, "depth must be from 1 to 30, got 0"),
         ({"depth": 31}, "depth must be from 1 to 30, got 31"),
-        ({"length": 0}, "length must be at least 1, got 0"),
+        ({"length": 0}, "length: expected an integer of at least 1, got 0"),
         ({"depth": 2, "kernel_size": 1}, "kernel_size must be at least 2, got 1"),
         ({"depth": 2, "channels": 0}, "channels must be at least 1, got 0"),
         ({"depth": 2, "memory": "round"}, "'round'"),
@@ -493,7 +493,7 @@ def test_filters_that_do_not_go_together() -> None:
 
 def test_other_requests_that_can_not_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = MultiresConv(3, depth=2)
-    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="length: expected an integer of at least 1, got 0"):
         layer.kernel(0)
     layer.method = "magic"
     with pytest.raises(ValueError, match="method must be auto, tree, kernel, fused, got 'magic'"):
