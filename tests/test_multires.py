@@ -493,7 +493,7 @@ def test_filters_that_do_not_go_together() -> None:
 
 def test_other_requests_that_can_not_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = MultiresConv(3, depth=2)
-    with pytest.raises(ValueError, match="length: expected an integer of at least 1, got 0"):
+    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         layer.kernel(0)
     layer.method = "magic"
     with pytest.raises(ValueError, match="method must be auto, tree, kernel, fused, got 'magic'"):
