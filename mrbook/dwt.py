@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mrbook.boundary import MODES, check_mode
+from mrbook.checks import check_count
 from mrbook.filterbank import analyze, synthesize
 from mrbook.filters import Wavelet, as_wavelet
 
@@ -363,10 +364,7 @@ def _check_level(level: int | None, data_len: int, filter_len: int) -> int:
     useful = dwt_max_level(data_len, filter_len)
     if level is None:
         return useful
-    if isinstance(level, bool) or not isinstance(level, int):
-        raise TypeError(f"level must be an integer or None, got {level!r}")
-    if level < 0:
-        raise ValueError(f"level must be at least 0, got {level}")
+    level = check_count(level, "level", 0)
     # A compiled graph can't warn.
     if level > useful and not torch.compiler.is_compiling():
         warnings.warn(

@@ -11,13 +11,14 @@ import contextlib
 import difflib
 import functools
 import math
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 import pywt
 import torch
 from torch import Tensor
+
+from mrbook.checks import check_count
 
 Taps = Tensor | Sequence[float] | np.ndarray
 
@@ -64,11 +65,9 @@ def daubechies(p: int, *, digits: int | None = 50) -> Tensor:
     >>> daubechies(2)
     tensor([ 0.4830,  0.8365,  0.2241, -0.1294], dtype=torch.float64)
     """
-    p = _integer(p, "p")
-    if not 1 <= p <= 38:
-        raise ValueError(f"p must be from 1 to 38, got {p}")
-    if digits is not None and (digits := _integer(digits, "digits")) < 30:
-        raise ValueError(f"digits must be at least 30, or None for float64, got {digits}")
+    p = check_count(p, "p", 1, 38)
+    if digits is not None:
+        digits = check_count(digits, "digits", 30)
     return torch.tensor(_daubechies(p, digits), dtype=torch.float64)
 
 
@@ -382,13 +381,6 @@ def _as_taps(taps: Taps, name: str) -> Tensor:
     if taps.ndim != 1 or len(taps) == 0:
         raise ValueError(f"{name} must have shape (K,) with K > 0, got {tuple(taps.shape)}")
     return taps if taps.is_floating_point() else taps.double()
-
-
-def _integer(value: int, name: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
 
 
 def _delta(length: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook import native
+from mrbook.checks import check_count
 from mrbook.filters import Wavelet, as_wavelet
 from mrbook.longconv import (
     causal_conv,
@@ -239,8 +240,7 @@ class MultiresConv(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1, got {channels}")
+        channels = check_count(channels, "channels")
         bank = None if wavelet is None else as_wavelet(wavelet)
         self.channels, self.method = channels, "auto"
         self.kernel_size = kernel_size if bank is None else bank.dec_len
@@ -288,8 +288,7 @@ class MultiresConv(nn.Module):
 
     def kernel(self, length: int) -> Tensor:
         """The convolution that the layer is, by lag, shape ``(channels, length)``."""
-        if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
+        length = check_count(length, "length")
         parameters = self._parameters_in(inner_dtype(self.w))
         with torch.autocast(self.w.device.type, enabled=False):
             return multires_kernel(length, *parameters, self.kept)
@@ -355,16 +354,12 @@ class MultiresConv(nn.Module):
 
 
 def _depth(length: int | None, depth: int | None, kernel_size: int) -> int:
-    if kernel_size < 2:
-        raise ValueError(f"kernel_size must be at least 2, got {kernel_size}")
+    kernel_size = check_count(kernel_size, "kernel_size", 2)
     if (length is None) == (depth is None):
         raise ValueError(f"give either length or depth, got length={length} and depth={depth}")
     if length is not None:
         return tree_depth(length, kernel_size)
-    assert depth is not None
-    if not 1 <= depth <= 30:
-        raise ValueError(f"depth must be from 1 to 30, got {depth}")
-    return depth
+    return check_count(depth, "depth", 1, 30)
 
 
 def _kept(memory: str, size: int | None, depth: int, kernel_size: int) -> tuple[int, ...]:
@@ -374,6 +369,6 @@ def _kept(memory: str, size: int | None, depth: int, kernel_size: int) -> tuple[
         return (1,) * depth
     if memory != "uniform":
         raise ValueError(f'memory must be "fading" or "uniform", got {memory!r}')
-    if size is None or size < 1:
-        raise ValueError(f"memory_size must be at least 1 for the uniform memory, got {size}")
-    return uniform_memory(size, depth, kernel_size)
+    if size is None:
+        raise ValueError("memory_size must be given for the uniform memory")
+    return uniform_memory(check_count(size, "memory_size"), depth, kernel_size)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook import native
+from mrbook.checks import check_count
 from mrbook.longconv import inner_dtype
 
 __all__ = ["LevelFilters", "Rings", "State", "check_filters", "level_filters", "step_matrix"]
@@ -171,8 +172,7 @@ class Rings(nn.Module):
 
     def initial_state(self, batch: int, dtype: torch.dtype) -> State:
         """No steps taken, int64 ``(batch,)``, and empty rings, ``(batch, rows, channels)``."""
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
+        batch = check_count(batch, "batch")
         self._cache = None
         device = self.lag.device
         rings = torch.zeros(batch, self.rows, self.channels, dtype=dtype, device=device)

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mrbook.filters import Wavelet, _integer, as_wavelet
+from mrbook.checks import check_count
+from mrbook.filters import Wavelet, as_wavelet
 
 
 def cascade(
@@ -69,7 +70,7 @@ def cascade(
     tensor([ 1.,  1., -1., -1.,  0.], dtype=torch.float64)
     """
     h, g, _ = _two_scale_filters(wavelet, side)
-    iterations = _count(iterations, "iterations")
+    iterations = check_count(iterations, "iterations", 0)
     phi, psi = torch.zeros_like(h), torch.zeros_like(h)  # at the integers 0, ..., K - 1
     phi[0] = 1
     for level in range(iterations):
@@ -126,7 +127,7 @@ def dyadic(
     (tensor(1.3660, dtype=torch.float64), 1.366...)
     """
     h, g, name = _two_scale_filters(wavelet, side)
-    level = _count(level, "level")
+    level = check_count(level, "level", 0)
     phi = _values_at_integers(h, f"the {side} side of {name!r}")
     for finer in range(level):
         phi = _refine(phi, h, finer)
@@ -186,10 +187,3 @@ def _two_scale_filters(wavelet: Wavelet | str, side: str) -> tuple[Tensor, Tenso
 def _grid(h: Tensor, level: int) -> Tensor:
     points = (len(h) - 1) * 2**level + 1
     return torch.arange(points, dtype=h.dtype, device=h.device) / 2**level
-
-
-def _count(value: int, name: str) -> int:
-    value = _integer(value, name)
-    if value < 0:
-        raise ValueError(f"{name} must be 0 or more, got {value}")
-    return value

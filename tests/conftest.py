@@ -39,6 +39,18 @@ def repository() -> str:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
 
+def tracked() -> list[Path]:
+    """Return the files of the working tree that git does not ignore."""
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split("\0")
+    return [ROOT / n for n in names if n and (ROOT / n).is_file()]
+
+
 @pytest.fixture(scope="session")
 def book_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the pages: `make book`'s if they are up to date, else built without executing."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, MakeBook, repository
+from conftest import ROOT, MakeBook, repository, tracked
 
 
 def write_notebook(folder: Path, *cells: str) -> None:
@@ -119,17 +119,10 @@ def test_the_wheel_is_pure_typed_and_holds_the_package_alone(wheel: Path) -> Non
 def test_a_notebook_installs_the_package_and_runs(tmp_path: Path) -> None:
     """As in Colab: torch, numpy and widgets are there, the unchanged install cell adds mrbook."""
     source = tmp_path / "source"  # the working tree as a repository of its own
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
+    for path in tracked():
+        copy = source / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     who = ["-c", "user.name=reader", "-c", "user.email=reader@localhost"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "all"]):
         subprocess.run(["git", *command], cwd=source, check=True, capture_output=True)

@@ -542,8 +542,8 @@ def test_levels_beyond_the_useful_maximum_warn_with_the_number() -> None:
     ("level", "error", "message"),
     [
         (-1, ValueError, "level must be at least 0, got -1"),
-        (2.0, TypeError, "level must be an integer or None, got 2.0"),
-        (True, TypeError, "level must be an integer or None, got True"),
+        (2.0, TypeError, "level must be an integer, got 2.0"),
+        (True, TypeError, "level must be an integer, got True"),
     ],
 )
 def test_bad_levels(level: object, error: type[Exception], message: str) -> None:

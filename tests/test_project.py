@@ -11,29 +11,17 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT, repository
+from conftest import ROOT, repository, tracked
 
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 
 #: A module imports only what stands above it.
 LAYERS = """
-    filters boundary filterbank dwt scaling memory native longconv rings multires mrconv
+    checks filters boundary filterbank dwt scaling memory native longconv rings multires mrconv
     baselines models tasks recipes records train bench figures explore exercises __main__
 """.split()
 
 TEACHING = {"figures", "explore", "exercises"}
-
-
-def tracked() -> list[Path]:
-    """Return the files of the working tree that git does not ignore."""
-    names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.split("\0")
-    return [ROOT / n for n in names if n and (ROOT / n).is_file()]
 
 
 def test_the_address_of_the_repository_is_the_same_everywhere() -> None:

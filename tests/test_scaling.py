@@ -238,9 +238,9 @@ class TestBoth:
 
     @pytest.mark.parametrize("function", [cascade, dyadic])
     def test_bad_arguments(self, function):
-        with pytest.raises(ValueError, match="must be 0 or more, got -1"):
+        with pytest.raises(ValueError, match="must be at least 0, got -1"):
             function("db2", -1)
-        with pytest.raises(TypeError, match="must be an integer, got float"):
+        with pytest.raises(TypeError, match="must be an integer, got"):
             function("db2", 2.0)
         with pytest.raises(ValueError, match="side must be 'synthesis' or 'analysis', got 'left'"):
             function("db2", side="left")

@@ -75,8 +75,8 @@ def test_a_subset_is_the_first_images(task: ImageTask) -> None:
     ("call", "error", "message"),
     [
         (lambda t: t.batches("dev", 4), ValueError, "split must be one of train, valid, test"),
-        (lambda t: t.batches("train", 0), ValueError, "batch_size must be at least 1, not 0"),
-        (lambda t: t.batches("train", 2.0), TypeError, "batch_size must be an int, not float"),
+        (lambda t: t.batches("train", 0), ValueError, "batch_size must be at least 1, got 0"),
+        (lambda t: t.batches("train", 2.0), TypeError, "batch_size must be an integer, got"),
         (lambda t: t.batches("train", 4, start=-1), ValueError, "start must be at least 0"),
         (lambda t: t.images("all"), ValueError, "split must be"),
         (lambda t: t.subset(train=104), ValueError, "train must be at most 103, not 104"),
@@ -162,11 +162,11 @@ def test_a_linear_probe_stays_under_half(size: int, channels: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"count": 0}, ValueError, "count must be at least 1, not 0"),
-        ({"count": 1, "size": 4}, ValueError, "size must be at least 8, not 4"),
+        ({"count": 0}, ValueError, "count must be at least 1, got 0"),
+        ({"count": 1, "size": 4}, ValueError, "size must be at least 8, got 4"),
         ({"count": 1, "channels": 2}, ValueError, "channels must be 1 or 3, not 2"),
-        ({"count": 1, "seed": -1}, ValueError, "seed must be at least 0, not -1"),
-        ({"count": 1.5}, TypeError, "count must be an int, not float"),
+        ({"count": 1, "seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"count": 1.5}, TypeError, "count must be an integer, got"),
     ],
 )
 def test_shapes_refuse(arguments: dict[str, int], error: type[Exception], message: str) -> None:

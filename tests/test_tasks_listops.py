@@ -279,9 +279,9 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"train": 0}, ValueError, "train must be at least 1, not 0"),
-        ({"valid": 1.5}, TypeError, "valid must be an int, not float"),
-        ({"seed": -1}, ValueError, "seed must be at least 0, not -1"),
+        ({"train": 0}, ValueError, "train must be at least 1, got 0"),
+        ({"valid": 1.5}, TypeError, "valid must be an integer, got"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
     ],
 )
 def test_refuses(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -292,10 +292,10 @@ def test_refuses(arguments: dict[str, Any], error: type[Exception], message: str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_depth": 1}, "max_depth must be at least 2, not 1"),
-        ({"max_args": 1}, "max_args must be at least 2, not 1"),
+        ({"max_depth": 1}, "max_depth must be at least 2, got 1"),
+        ({"max_args": 1}, "max_args must be at least 2, got 1"),
         ({"max_args": 101}, "max_args must be at most 100, not 101"),
-        ({"min_length": 0}, "min_length must be at least 1, not 0"),
+        ({"min_length": 0}, "min_length must be at least 1, got 0"),
         ({"max_length": 501}, r"max_length must be at least min_length \+ 2 = 502, not 501"),
     ],
 )

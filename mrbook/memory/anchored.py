@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mrbook.checks import check_count
 from mrbook.dwt import dwt
 from mrbook.filters import Wavelet, as_wavelet
 from mrbook.memory.bands import Band, synthesize
-from mrbook.memory.base import Memory, check_count, check_values
+from mrbook.memory.base import Memory, check_values
 
 #: How many of a level's newest coefficients stay: a number, a function of the level, or a plan.
 Keep = int | Callable[[int], int] | Literal["all", "fading", "uniform"]

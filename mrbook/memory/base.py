@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from operator import index
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from mrbook.checks import check_count
 
 
 class Memory(ABC):
@@ -114,14 +115,3 @@ def check_values(x: object, name: str) -> None:
         raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{name}: expected float32 or float64, got {x.dtype}")
-
-
-def check_count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
-    """The integer ``value``, or a ValueError unless it lies between ``low`` and ``high``."""
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: expected an integer {bounds}, got {value!r}")
-    value = index(value)
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: expected an integer {bounds}, got {value}")
-    return value

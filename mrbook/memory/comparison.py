@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mrbook.memory.base import Stream, check_count
+from mrbook.checks import check_count
+from mrbook.memory.base import Stream
 
 
 class SlidingWindow(Stream):

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from mrbook.memory.base import Stream, check_count
+from mrbook.checks import check_count
+from mrbook.memory.base import Stream
 
 
 def hippo_legs(order: int) -> tuple[Tensor, Tensor]:

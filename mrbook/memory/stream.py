@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mrbook.checks import check_count
 from mrbook.filters import Wavelet, as_wavelet
 from mrbook.memory.bands import Band, synthesize
-from mrbook.memory.base import Stream, check_count
+from mrbook.memory.base import Stream
 
 
 class WaveletMemory(Stream):

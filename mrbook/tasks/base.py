@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-__all__ = ["SPLITS", "Batch", "Task", "check_count"]
+from mrbook.checks import check_count
+
+__all__ = ["SPLITS", "Batch", "Task"]
 
 SPLITS = ("train", "valid", "test")
 
@@ -101,7 +103,7 @@ class Task(ABC):
             As for `batches`.
         """
         size = self.size(split)
-        batch_size = check_count("batch_size", batch_size)
+        batch_size = check_count(batch_size, "batch_size")
         return size // batch_size if drop_last else -(-size // batch_size)
 
     def batches(
@@ -145,8 +147,8 @@ class Task(ABC):
             If there is no such split, or a number is out of range.
         """
         size = self.size(split)
-        batch_size = check_count("batch_size", batch_size)
-        start = check_count("start", start, least=0)
+        batch_size = check_count(batch_size, "batch_size")
+        start = check_count(start, "start", 0)
         plan = self._plan(split, batch_size, generator)
         assert sum(map(len, plan)) == size
         if drop_last:
@@ -164,15 +166,6 @@ class Task(ABC):
         whole = {split: self.size(split) for split in SPLITS}
         for split, size in sizes.items():
             self._check_split(split)
-            if check_count(split, size) > whole[split]:
+            if check_count(size, split) > whole[split]:
                 raise ValueError(f"{split} must be at most {whole[split]}, not {size}")
         return whole | dict(sizes)
-
-
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """`value` if it is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-    return value

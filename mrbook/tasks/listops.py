@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mrbook.tasks.base import SPLITS, Batch, Task, check_count
+from mrbook.checks import check_count
+from mrbook.tasks.base import SPLITS, Batch, Task
 from mrbook.tasks.cache import banner, data_folder, progress_bar
 from mrbook.tasks.nested import Rules, expressions
 
@@ -257,8 +258,8 @@ def long_listops(
     rules = Rules() if rules is None else rules
     sizes = {"train": train, "valid": valid, "test": test}
     for split, size in sizes.items():
-        check_count(split, size)
-    check_count("seed", seed, least=0)
+        check_count(size, split)
+    check_count(seed, "seed", 0)
     count = sum(sizes.values())
     recipe = {"version": _VERSION, "seed": seed, "count": count, **dataclasses.asdict(rules)}
     tokens, lengths, values = _examples(recipe, rules)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrbook.tasks.base import check_count
+from mrbook.checks import check_count
 
 __all__ = ["CLOSE", "MAX", "MED", "MIN", "SUM_MOD", "Rules", "expressions"]
 
@@ -57,12 +57,12 @@ class Rules:
     max_length: int = 2000
 
     def __post_init__(self) -> None:
-        check_count("max_depth", self.max_depth, least=2)
-        check_count("max_args", self.max_args, least=2)
-        check_count("min_length", self.min_length)
+        check_count(self.max_depth, "max_depth", 2)
+        check_count(self.max_args, "max_args", 2)
+        check_count(self.min_length, "min_length")
         if self.max_args > 100:
             raise ValueError(f"max_args must be at most 100, not {self.max_args}")
-        if check_count("max_length", self.max_length) < self.min_length + 2:
+        if check_count(self.max_length, "max_length") < self.min_length + 2:
             raise ValueError(
                 f"max_length must be at least min_length + 2 = {self.min_length + 2}, "
                 f"not {self.max_length}"

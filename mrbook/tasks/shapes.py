@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mrbook.tasks.base import check_count
+from mrbook.checks import check_count
 from mrbook.tasks.images import ImageTask
 
 __all__ = ["CLASSES", "MARK", "draw_shapes", "sequential_shapes"]
@@ -88,9 +88,9 @@ def draw_shapes(
     >>> images.shape, labels.bincount()
     (torch.Size([20, 1, 16, 16]), tensor([2, 2, 2, 2, 2, 2, 2, 2, 2, 2]))
     """
-    check_count("count", count)
-    check_count("size", size, least=8)
-    check_count("seed", seed, least=0)
+    check_count(count, "count")
+    check_count(size, "size", 8)
+    check_count(seed, "seed", 0)
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, not {channels!r}")
     rng = np.random.default_rng([seed, size, channels])
@@ -171,7 +171,7 @@ def sequential_shapes(
     """
     sizes = {"train": train, "valid": valid, "test": test}
     for split, count in sizes.items():
-        check_count(split, count)
+        check_count(count, split)
     images, labels = draw_shapes(sum(sizes.values()), size, channels, seed)
     parts = zip(
         sizes, images.split([*sizes.values()]), labels.split([*sizes.values()]), strict=True
