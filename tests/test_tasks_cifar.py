@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +22,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jupyter_client.manager import start_new_kernel
+from PIL import Image
 
-from mrbook.tasks import DataWarning, cache, cifar, download_cifar10, sequential_cifar10
+from mrbook.__main__ import main
+from mrbook.tasks import (
+    TASKS,
+    DataWarning,
+    cache,
+    cifar,
+    cifar_pixels,
+    download_cifar10,
+    lra_image,
+    sequential_cifar10,
+    sequential_shapes,
+)
 
 NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer"]
 NAMES += [b"dog", b"frog", b"horse", b"ship", b"truck"]
@@ -59,6 +73,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a data folder with nothing in it, as a reader has it."""
     monkeypatch.delenv("MRBOOK_STATIC", raising=False)
     monkeypatch.setenv("MRBOOK_DATA", str(tmp_path / "data"))
+    few = partial(sequential_shapes, train=30, valid=10, test=10)  # quicker to draw
+    monkeypatch.setattr(cifar, "sequential_shapes", few)
     return tmp_path / "data"
 
 
@@ -180,6 +196,59 @@ def test_a_damaged_file_is_named(folder: Path, content: bytes, message: str) -> 
     (place / "data_batch_2").unlink()
     with pytest.raises(ValueError, match=r"data_batch_2 can't be read"):
         sequential_cifar10()
+
+
+# ---- the same images on another scale -----------------------------------------------------------
+
+
+def test_pixels_lie_on_the_grid_of_256_levels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official(monkeypatch, write(folder, contents()))
+    task, color = cifar_pixels(), sequential_cifar10()
+    assert task.name == "cifar-pixels" and TASKS[task.name] is cifar_pixels
+    assert task.fingerprint == {**color.fingerprint, "image": [3, 32, 32]}
+    for split in task.splits:
+        assert torch.equal(task.images(split), color.images(split))
+        assert torch.equal(task.labels(split), color.labels(split))
+    batch = next(task.batches("test", 20))
+    level = (batch.inputs + 1) * 127.5
+    assert torch.allclose(level, task.images("test").flatten(2).float(), atol=1e-4)
+
+
+def test_image_of_the_long_range_arena_is_gray(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official(monkeypatch, write(folder, contents()))
+    task, color = lra_image(), sequential_cifar10()
+    assert task.name == "lra-image" and TASKS[task.name] is lra_image
+    assert (task.channels, task.length) == (1, 1024)
+    assert task.fingerprint == {**color.fingerprint, "image": [1, 32, 32]}
+    for split in task.splits:
+        assert torch.equal(task.labels(split), color.labels(split))
+        for gray, image in zip(task.images(split), color.images(split), strict=True):
+            pillow = Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L")
+            assert np.array_equal(gray[0].numpy(), np.asarray(pillow))
+    batch = next(task.batches("test", 4))
+    pixel = task.images("test")[2, 0, 1, 5].item()  # row 1, column 5
+    assert batch.inputs.shape == (4, 1, 1024)
+    assert batch.inputs[2, 0, 37].item() == pytest.approx((pixel - 122.6) / 61, abs=1e-6)
+
+
+@pytest.mark.parametrize(("make", "channels"), [(cifar_pixels, 3), (lra_image, 1)])
+def test_their_copies_and_stand_ins_are_marked_too(
+    folder: Path, make: Any, channels: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = make()
+    assert "Stand-in data" in capsys.readouterr().out
+    assert task.name == "shapes" and task.fingerprint["stands_for"] == "CIFAR-10"
+    assert task.fingerprint["mark"] == "drawn shapes, not CIFAR-10"
+    assert task.fingerprint["image"] == [channels, 32, 32] and task.channels == channels
+    write(folder, contents())
+    with pytest.warns(DataWarning, match="other bytes") as caught:
+        task = make()
+    assert len(caught) == 1
+    assert task.fingerprint["official"] is False and "other bytes" in task.fingerprint["mark"]
 
 
 # ---- doing without ------------------------------------------------------------------------------
@@ -351,6 +420,28 @@ def test_the_answer_yes_fetches(
         assert sequential_cifar10(download="ask").name == "scifar"
 
 
+def test_the_command_fetches_what_is_not_there(
+    folder: Path,
+    server: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address, asked = server
+    monkeypatch.setattr(cifar, "SOURCES", [f"{address}/good"])
+    for _ in range(2):
+        assert main(["data"]) == 0
+        assert capsys.readouterr().out == f"CIFAR-10 is in {folder / 'cifar-10-batches-py'}\n"
+    assert asked == ["/good"]
+    assert main(["data", "--folder", str(folder / "other")]) == 0
+    assert (folder / "other" / "cifar-10-batches-py" / "test_batch").is_file()
+    monkeypatch.setattr(cifar, "SOURCES", [f"{address}/missing"])
+    assert main(["data", "--folder", str(folder / "third")]) == 1
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        err.startswith("mrbook data: cifar-10-python.tar.gz can't be downloaded") and "404" in err
+    )
+
+
 def test_sources_are_secure_and_more_than_one() -> None:
     assert len(set(cifar.SOURCES)) >= 3
     assert all(url.startswith("https://") and cifar.ARCHIVE in url for url in cifar.SOURCES)
@@ -392,3 +483,70 @@ def test_unpacking_is_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"test_batch in b\.tar\.gz is not a plain file"):
         cifar.unpack(tar_with(tmp_path / "b.tar.gz", files, link), root)
     assert os.listdir(root) == []
+
+
+# ---- the offer in a live notebook ---------------------------------------------------------------
+
+
+class Notebook:
+    """A kernel, and what its cells print, show and ask."""
+
+    def __init__(self) -> None:
+        self.manager, self.client = start_new_kernel()
+
+    def run(self, code: str, answer: str | None = None) -> tuple[str, list[str]]:
+        """Run a cell; without an answer there is nobody to ask. Return the text, and questions."""
+        texts, questions = [], []
+
+        def show(message: dict[str, Any]) -> None:
+            content = message["content"]
+            data = content.get("data", {})
+            texts.append(content.get("text", "") + data.get("text/html", "") + str(list(data)))
+            texts.append(data.get("text/plain", ""))
+
+        def ask(message: dict[str, Any]) -> None:
+            questions.append(message["content"]["prompt"])
+            self.client.input(answer)
+
+        reply = self.client.execute_interactive(
+            code,
+            allow_stdin=answer is not None,
+            stdin_hook=ask,
+            output_hook=show,
+            timeout=60,
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return "\n".join(texts), questions
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def test_a_notebook_offers_the_download_and_never_waits_for_nobody(
+    folder: Path, server: tuple[str, list[str]]
+) -> None:
+    notebook = Notebook()
+    ask = "print(cifar.sequential_cifar10(download='ask').name)"
+    try:
+        notebook.run(
+            "from mrbook.tasks import cifar\n"
+            f"cifar.SOURCES, cifar.ARCHIVE_MD5 = ['{server[0]}/good'], '{cifar.ARCHIVE_MD5}'"
+        )
+        # A tool runs the notebook: there is nobody to ask.
+        text, questions = notebook.run(ask)
+        assert "shapes\n" in text and "Stand-in data" in text and questions == []
+        # A reader who answers no, and one who answers yes.
+        text, questions = notebook.run(ask, "n")
+        assert "shapes\n" in text and len(questions) == 1 and "170 MB" in questions[0]
+        assert server[1] == []
+        text, questions = notebook.run(ask, "y")
+        assert "scifar\n" in text and "Stand-in" not in text and len(questions) == 1
+        assert "application/vnd.jupyter.widget-view+json" in text  # the progress bar
+        assert "cifar-10-python.tar.gz from 127.0.0.1" in text
+        # Now that it is there nobody is asked.
+        text, questions = notebook.run(ask, "n")
+        assert "scifar\n" in text and questions == []
+        assert server[1] == ["/good"]
+    finally:
+        notebook.close()

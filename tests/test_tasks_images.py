@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mrbook.tasks import ImageTask, draw_shapes, sequential_shapes
+from mrbook.tasks import TASKS, ImageTask, draw_shapes, sequential_shapes
+from mrbook.tasks.shapes import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,53 @@ def test_every_shape_can_be_seen() -> None:
     rows = (images[:, 0, :, 1:].float() - images[:, 0, :, :-1]).abs().flatten(1)
     assert (rows.max(1).values > 45).all()
     assert (rows.median(1).values < 25).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "labels", "pixels"),
+    [
+        (32, 3, [9, 4, 2, 3, 4, 9, 0, 2], [151, 138, 137, 126, 129, 138, 121, 130]),
+        (16, 1, [3, 8, 9, 4, 8, 3, 4, 3], [84, 70, 64, 61, 61, 61, 80, 84]),
+    ],
+)
+def test_the_shapes_are_still_the_same(
+    size: int, channels: int, labels: list[int], pixels: list[int]
+) -> None:
+    """Records of trainings on them stay comparable."""
+    images, numbers = draw_shapes(60, size, channels)
+    assert numbers[:8].tolist() == labels
+    row = images[59, 0, size // 2, :8].int()
+    assert (row - torch.tensor(pixels)).abs().max() <= 1  # libraries round sines differently
+
+
+def test_plain_shapes_are_upright_white_and_in_the_middle() -> None:
+    images, labels = draw_shapes(400, size=16, channels=1, plain=True)
+    assert images.shape == (400, 1, 16, 16) and images.dtype == torch.uint8
+    assert torch.equal(labels, draw_shapes(400, size=16, channels=1, plain=True)[1])
+    assert len(images.flatten(1).unique(dim=0)) == 400
+    border = torch.cat([images[..., 0], images[..., -1], images[..., 0, :], images[..., -1, :]], -1)
+    assert border.float().mean() < 3 and (images == 0).float().mean() > 0.5
+    assert (images.flatten(1).amax(1) == 255).all()
+    mean = images[:, 0].double() / 255
+    for name, mirrored in [("disc", True), ("triangle", True), ("star", True), ("corner", False)]:
+        prototype = mean[labels == CLASSES.index(name)].mean(0)
+        difference = (prototype - prototype.flip(1)).abs().mean()
+        assert (difference < 0.04) == mirrored
+    top, bottom = mean[labels == CLASSES.index("triangle")].mean(0).split(8)
+    assert top.sum() < bottom.sum()
+
+
+def test_plain_shapes_lie_on_the_grid_of_256_levels() -> None:
+    task = TASKS["plain-shapes"](train=50, valid=10, test=10)
+    assert isinstance(task, ImageTask)
+    assert task.name == task.fingerprint["data"] == "plain-shapes"
+    assert (task.channels, task.length) == (1, 256) and task.fingerprint["mark"]
+    inputs = next(task.batches("train", 50)).inputs
+    assert inputs.min() == -1 and inputs.max() == 1
+    level = (inputs + 1) * 127.5
+    assert torch.allclose(level, task.images("train").flatten(2).float(), atol=1e-4)
+    three = draw_shapes(20, 16, 3, plain=True)[0]
+    assert torch.equal(three[:, 0], three[:, 2])
 
 
 @pytest.mark.parametrize(("size", "channels"), [(32, 3), (16, 1)])

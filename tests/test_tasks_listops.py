@@ -232,6 +232,9 @@ def test_the_task_says_what_it_is(long: ListOps) -> None:
     assert long.name == "listops" and long.classes == tuple("0123456789")
     assert long.vocabulary == VOCABULARY and long.channels == 1 and long.length <= 2000
     assert long.fingerprint["official"] is False and "rules" in long.fingerprint["mark"]
+    rules = Rules(max_depth=4, min_length=5, max_length=40)
+    other = long_listops(train=5, valid=1, test=1, rules=rules)
+    assert "another size" in other.fingerprint["mark"]
     few = long.subset(train=10, test=5)
     assert few.fingerprint["sizes"] == {"train": 10, "valid": 100, "test": 5}
     assert few.text("train", 9) == long.text("train", 9)
@@ -312,7 +315,7 @@ def test_rules_that_nothing_fits_are_noticed() -> None:
 
 
 def test_an_example_that_is_not_there(long: ListOps) -> None:
-    with pytest.raises(ValueError, match="number must lie between 0 and 99, not 100"):
+    with pytest.raises(ValueError, match="number must be from 0 to 99, got 100"):
         long.text("valid", 100)
     with pytest.raises(ValueError, match="split must be one of"):
         long.text("dev", 0)

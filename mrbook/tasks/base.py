@@ -9,9 +9,32 @@ from torch import Tensor
 
 from mrbook.checks import check_count
 
-__all__ = ["SPLITS", "Batch", "Task"]
+__all__ = ["SPLITS", "SPLIT_SEED", "Batch", "Task", "fixed_order"]
 
 SPLITS = ("train", "valid", "test")
+#: Seed of every split that the data do not bring along.
+SPLIT_SEED = 42
+
+
+def fixed_order(count: int) -> Tensor:
+    """Numbers of examples, shuffled the same way everywhere: splits are cut from it.
+
+    Parameters
+    ----------
+    count : int
+        Number of examples.
+
+    Returns
+    -------
+    Tensor
+        int64 of shape ``(count,)``, `torch.randperm` with `SPLIT_SEED`.
+
+    Examples
+    --------
+    >>> fixed_order(8)
+    tensor([6, 3, 0, 7, 2, 1, 4, 5])
+    """
+    return torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
 class Batch(NamedTuple):
@@ -21,11 +44,12 @@ class Batch(NamedTuple):
     ----------
     inputs : Tensor
         float32 of shape ``(batch, channels, length)``, or for a task with a vocabulary token
-        numbers, int64 of shape ``(batch, length)``, padded with 0.
+        numbers, int64 of shape ``(batch, length)``, padded with 0. Where an example is a pair of
+        sequences (`Task.pair`), ``(2 * batch, length)``: rows 2i and 2i + 1 are a pair.
     targets : Tensor
         Class numbers, int64 of shape ``(batch,)``.
     lengths : Tensor or None
-        True lengths, int64 of shape ``(batch,)``; None where nothing is padded.
+        True lengths, int64 of shape ``(len(inputs),)``; None where nothing is padded.
     """
 
     inputs: Tensor
@@ -48,6 +72,8 @@ class Task(ABC):
         Channels of the inputs; 1 for tokens.
     length : int
         The longest sequence there can be.
+    pair : bool
+        Whether an example is a pair of sequences; see `Batch`.
     fingerprint : dict
         What a record keeps of the data: ``data`` (its name), ``official`` (whether these are the
         very data that published numbers are about), ``mark`` (words to show beside every number
@@ -59,6 +85,7 @@ class Task(ABC):
     vocabulary: tuple[str, ...] | None = None
     channels: int = 1
     length: int
+    pair: bool = False
     fingerprint: dict[str, Any]
 
     @property
@@ -146,15 +173,46 @@ class Task(ABC):
         ValueError
             If there is no such split, or a number is out of range.
         """
-        size = self.size(split)
-        batch_size = check_count(batch_size, "batch_size")
         start = check_count(start, "start", 0)
-        plan = self._plan(split, batch_size, generator)
-        assert sum(map(len, plan)) == size
+        plan = self.plan(split, batch_size, generator)
         if drop_last:
             plan = [index for index in plan if len(index) == batch_size]
         where = torch.device(device)
         return (self._take(split, index, where) for index in plan[start:])
+
+    def plan(
+        self, split: str, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """Which examples make the batches of one epoch.
+
+        Parameters
+        ----------
+        split, batch_size, generator
+            As for `batches`.
+
+        Returns
+        -------
+        list of Tensor
+            Numbers of examples, int64 on the CPU, for `take`.
+        """
+        batch_size = check_count(batch_size, "batch_size")
+        plan = self._plan(self._check_split(split), batch_size, generator)
+        assert sum(map(len, plan)) == self.size(split)
+        return plan
+
+    def take(self, split: str, index: Tensor, device: torch.device | str = "cpu") -> Batch:
+        """One batch of chosen examples.
+
+        Parameters
+        ----------
+        split : str
+            "train", "valid" or "test".
+        index : Tensor
+            Numbers of examples, int64 of shape ``(batch,)`` on the CPU.
+        device : torch.device or str
+            Where the batch shall be.
+        """
+        return self._take(self._check_split(split), index, torch.device(device))
 
     def _check_split(self, split: str) -> str:
         if split not in SPLITS:

@@ -1,16 +1,35 @@
 """The folder where data are kept, downloads into it, and what a reader is told about them."""
 
+import hashlib
 import html
+import json
 import logging
 import os
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DataWarning", "banner", "data_folder", "download", "on_a_page", "progress_bar"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DataWarning",
+    "banner",
+    "data_folder",
+    "digest",
+    "download",
+    "kept_arrays",
+    "on_a_page",
+    "progress_bar",
+]
+
+Arrays = dict[str, NDArray[Any]]
 
 CHUNK = 1 << 16
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and without a byte
@@ -84,7 +103,8 @@ def progress_bar(total: int, label: str, **options: Any) -> Any:
         warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of text
         from tqdm.auto import tqdm
 
-        return tqdm(total=total, desc=label, disable=on_a_page(), **options)
+        hidden = options.pop("disable", False) or on_a_page()
+        return tqdm(total=total, desc=label, disable=hidden, **options)
 
 
 class _Progress:
@@ -168,3 +188,80 @@ def download(urls: Sequence[str], name: str, md5: str, folder: Path | None = Non
             finally:
                 progress.close()
     raise OSError(f"{name} can't be downloaded. " + "; ".join(failures))
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """Sixteen hexadecimal digits that tell one copy of data from another.
+
+    Examples
+    --------
+    >>> digest(np.arange(3, dtype=np.uint8))
+    'ae4b3280e56e2faf'
+    """
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()[:16]
+
+
+def kept_arrays(
+    title: str,
+    name: str,
+    recipe: Mapping[str, Any],
+    make: Callable[[], Arrays],
+    *,
+    compress: bool = False,
+) -> Arrays:
+    """Arrays from the data folder; they are made and kept where they aren't there.
+
+    Parameters
+    ----------
+    title : str
+        What messages call them.
+    name : str
+        How the file's name begins.
+    recipe : mapping
+        Whatever the arrays depend on, as JSON can write it.
+    make : callable
+        Makes them.
+    compress : bool
+        Spend time to save space.
+
+    Returns
+    -------
+    dict of str to ndarray
+        A damaged file is made anew. Where none can be written the reader is told, and no more.
+    """
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    path = data_folder() / f"{name}-{key[:12]}.npz"
+    arrays = _load(path)
+    if arrays is None:
+        arrays = make()
+        try:
+            _save(path, arrays, np.savez_compressed if compress else np.savez)
+        except OSError as error:
+            banner(f"{title} can't be kept in {path.parent} and is made anew each time: {error}")
+    return arrays
+
+
+def _load(path: Path) -> Arrays | None:
+    """The arrays of a file, or None if it is not there or damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return dict(stored)  # reads all, and the checksum of each
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _save(path: Path, arrays: Arrays, write: Callable[..., None]) -> None:
+    """Write the arrays, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file, **arrays)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

