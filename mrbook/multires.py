@@ -189,6 +189,9 @@ class MultiresConv(nn.Module):
         has are never read.
     wavelet : Wavelet or str, optional
         Start from its analysis filters. Default: the random start that was published.
+    gain : float
+        Factor of the filters' random start. With 1, as published, every level of K = 2 taps starts
+        with about a third of the energy of the level before.
     tie_levels : bool
         Whether all levels share their filters.
     independent_skip : bool
@@ -212,8 +215,8 @@ class MultiresConv(nn.Module):
     Raises
     ------
     ValueError
-        If a size is out of range, neither or both of length and depth are given, or the memory
-        doesn't go with memory_size.
+        If a size or the gain is out of range, neither or both of length and depth are given, the
+        memory doesn't go with memory_size, or a gain with a wavelet.
 
     Examples
     --------
@@ -234,6 +237,7 @@ class MultiresConv(nn.Module):
         memory: str = "fading",
         memory_size: int | None = None,
         wavelet: Wavelet | str | None = None,
+        gain: float = 1.0,
         tie_levels: bool = True,
         independent_skip: bool = False,
         device: torch.device | str | None = None,
@@ -242,6 +246,8 @@ class MultiresConv(nn.Module):
         super().__init__()
         channels = check_count(channels, "channels")
         bank = None if wavelet is None else as_wavelet(wavelet)
+        if not 0 < gain < float("inf") or (gain != 1 and bank is not None):
+            raise ValueError(f"gain must be positive, and 1 with a wavelet, got {gain}")
         self.channels, self.method = channels, "auto"
         self.kernel_size = kernel_size if bank is None else bank.dec_len
         self.depth = _depth(length, depth, self.kernel_size)
@@ -253,7 +259,8 @@ class MultiresConv(nn.Module):
             return torch.empty(channels, *shape, device=device, dtype=dtype).uniform_(-1, 1)
 
         filters = 1 if tie_levels else self.depth
-        h0, h1 = (draw(filters, self.kernel_size) / self.kernel_size**0.5 for _ in range(2))
+        scale = gain / self.kernel_size**0.5
+        h0, h1 = (scale * draw(filters, self.kernel_size) for _ in range(2))
         w = draw(m + 1) / (m + 1) ** 0.5
         if bank is not None:
             h0.copy_(bank.dec_lo.detach().flip(0))

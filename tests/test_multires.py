@@ -157,6 +157,23 @@ def test_an_independent_skip_weight_ignores_the_size_of_the_memory() -> None:
         assert abs(w[:, -1].mean()) < 0.1 * skip
 
 
+def test_gain_scales_the_random_filters_alone() -> None:
+    plain, scaled = {}, {}
+    for state, options in ((plain, {}), (scaled, {"gain": 1.5})):
+        torch.manual_seed(3)
+        state |= MultiresConv(5, 4, depth=6, **options).state_dict()
+    for name, factor in (("h0", 1.5), ("h1", 1.5), ("w", 1.0)):
+        torch.testing.assert_close(scaled[name], factor * plain[name])
+
+
+def test_a_gain_of_the_square_root_of_three_keeps_the_energy_of_a_level() -> None:
+    torch.manual_seed(0)
+    for gain, energy in ((1.0, 1 / 3), (math.sqrt(3), 1.0)):
+        layer = MultiresConv(20_000, 2, depth=1, gain=gain)
+        for h in (layer.h0, layer.h1):
+            assert h.square().sum(-1).mean().item() == pytest.approx(energy, rel=0.02)
+
+
 def test_depth_is_the_published_formula() -> None:
     for kernel_size, length in itertools.product((2, 3, 4, 8), [*range(2, 300), 1024, 16384]):
         formula = math.ceil(math.log2((length - 1) / (kernel_size - 1) + 1))
@@ -435,6 +452,11 @@ def test_autocast_does_not_lower_the_precision_inside() -> None:
         ({"depth": 2, "memory": "uniform", "memory_size": 0}, "memory_size must be at least 1"),
         ({"depth": 2, "memory_size": 4}, "memory_size goes with the uniform memory"),
         ({"depth": 2, "wavelet": "db0"}, "unknown wavelet"),
+        ({"depth": 2, "gain": 0}, "gain must be positive, and 1 with a wavelet, got 0"),
+        ({"depth": 2, "gain": -1.0}, "gain must be positive, and 1 with a wavelet, got -1.0"),
+        ({"depth": 2, "gain": math.inf}, "gain must be positive, and 1 with a wavelet, got inf"),
+        ({"depth": 2, "gain": math.nan}, "gain must be positive, and 1 with a wavelet, got nan"),
+        ({"depth": 2, "gain": 2.0, "wavelet": "db2"}, "and 1 with a wavelet, got 2.0"),
     ],
 )
 def test_bad_layers(options: dict, message: str) -> None:
