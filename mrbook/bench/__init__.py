@@ -6,6 +6,7 @@ A suite is a module with a function ``cases(device)`` that yields objects of
 
 #: Name on the command line and module of each suite; a module is imported when it runs.
 SUITES = {
+    "drawing": "mrbook.bench.drawing",
     "dwt": "mrbook.bench.dwt",
     "longconv": "mrbook.bench.longconv",
     "multires": "mrbook.bench.multires",
