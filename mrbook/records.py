@@ -21,12 +21,18 @@ import torch
 
 import mrbook
 
-__all__ = ["environment", "load_records", "write_record"]
+__all__ = ["DirtyTreeError", "check_place", "environment", "load_records", "write_record"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FOLDER = _ROOT / "book" / "records"
 _PACKAGES = ("torch", "numpy", "PyWavelets", "ptwt")
+#: What a series of runs writes as it goes: it changes no code, so it makes no tree dirty.
+_WRITTEN = ("book/records", "book/results.md")
 _FIELDS = {"kind": str, "name": str, "created": str, "environment": dict, "payload": dict}
+
+
+class DirtyTreeError(RuntimeError):
+    """The code that is running is not that of its commit, so no record may name the commit."""
 
 
 def environment() -> dict[str, Any]:
@@ -36,7 +42,8 @@ def environment() -> dict[str, Any]:
     -------
     dict
         ``commit`` and ``dirty`` (None outside a git checkout of this project; dirty where tracked
-        files differ from the commit), ``mrbook``, ``python`` and ``packages`` (their versions,
+        files other than records and the results page differ from the commit, or ``mrbook/`` has
+        files that are not in it), ``mrbook``, ``python`` and ``packages`` (their versions,
         ptwt's where it is installed),
         ``platform``, ``cpu``, ``cores``, ``threads`` (those of torch) and ``device``: the GPU's
         name, or "cpu".
@@ -47,10 +54,9 @@ def environment() -> dict[str, Any]:
     True
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "commit": commit,
-        "dirty": None if changes is None else changes != "",
+        "dirty": None if commit is None else bool(_changes()),
         "mrbook": mrbook.__version__,
         "python": platform.python_version(),
         "packages": _versions(),
@@ -60,6 +66,40 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": _device(),
     }
+
+
+def check_place(folder: str | Path | None = None, *, here: Mapping[str, Any] | None = None) -> None:
+    """Refuse a folder in which no record may be kept: call it before a long run.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        As given to `write_record`. Only the checkout's own ``book/records`` is guarded.
+    here : mapping, optional
+        What `environment` said when the run began. Default: now.
+
+    Raises
+    ------
+    DirtyTreeError
+        If the tree is dirty, in the sense of `environment`; says which files are.
+    FileNotFoundError
+        If no `folder` is given and the package does not run from a checkout.
+    """
+    if folder is None and not _FOLDER.parent.is_dir():
+        raise FileNotFoundError("folder must be given where mrbook does not run from its checkout")
+    if Path(folder or _FOLDER).resolve() != (_ROOT / "book" / "records").resolve():
+        return
+    if (environment() if here is None else here)["dirty"]:
+        files = ", ".join(_changes()[:5]) or "files that have been put back since"
+        raise DirtyTreeError(f"a record must name the commit it was made with: commit {files}")
+
+
+def _changes() -> list[str]:
+    """Files that make the tree dirty."""
+    ignored = [f":(exclude){name}" for name in _WRITTEN]
+    tracked = _git("diff", "--name-only", "HEAD", "--", ".", *ignored) or ""
+    new = _git("ls-files", "--others", "--exclude-standard", "--", "mrbook") or ""
+    return [*tracked.splitlines(), *new.splitlines()]
 
 
 def _versions() -> dict[str, str]:
@@ -77,6 +117,7 @@ def write_record(
     folder: str | Path | None = None,
     *,
     overwrite: bool = False,
+    here: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one record, whole or not at all.
 
@@ -90,6 +131,9 @@ def write_record(
         Default: ``book/records`` of the checkout that this package runs from.
     overwrite : bool
         Replace a record of the same name. Without it an existing one is kept.
+    here : mapping, optional
+        What `environment` said when the run began, for files may change while it goes on. Default:
+        now.
 
     Returns
     -------
@@ -98,6 +142,8 @@ def write_record(
 
     Raises
     ------
+    DirtyTreeError
+        If the record would lie in the checkout's own ``book/records``, and the tree is dirty.
     FileExistsError
         If there is such a record already and `overwrite` is not set.
     FileNotFoundError
@@ -106,11 +152,13 @@ def write_record(
         If the payload is not JSON (a tensor, NaN), or `kind` or `name` has other characters.
     """
     path = _path(kind, name, folder)
+    here = environment() if here is None else here
+    check_place(folder, here=here)
     record = {
         "kind": kind,
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
+        "environment": dict(here),
         "payload": dict(payload),
     }
     try:
@@ -185,8 +233,6 @@ def _load(path: Path) -> dict[str, Any]:
 def _path(kind: str, name: str, folder: str | Path | None) -> Path:
     _check_slug(kind, "kind")
     _check_slug(name, "name")
-    if folder is None and not _FOLDER.parent.is_dir():
-        raise FileNotFoundError("folder must be given where mrbook does not run from its checkout")
     return Path(folder or _FOLDER) / kind / f"{name}.json"
 
 

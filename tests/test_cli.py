@@ -1,17 +1,26 @@
 """``python -m mrbook``: what it prints, what it returns, what it keeps."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from conftest import ROOT
 
 import mrbook
-from mrbook import bench, records
-from mrbook.__main__ import main
+from mrbook import bench, recipes, records
+from mrbook.__main__ import _recipe, main
 from mrbook.bench.engine import Case
+from mrbook.recipes import Recipe
+from mrbook.report import results_page, score_text
+from mrbook.tasks import Batch, ImageTask
+from mrbook.train import fit
 
 Output = pytest.CaptureFixture[str]
 
@@ -115,3 +124,223 @@ def test_bench_says_how_to_get_ptwt(capsys: Output, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "ptwt", None)
     assert main(["bench", "dwt"]) == 1
     assert 'ptwt is missing: pip install "mrbook[bench]"' in capsys.readouterr().err
+
+
+# ---- train --------------------------------------------------------------------------------------
+
+TINY = Recipe(
+    name="tiny",
+    preset="cpu",
+    source="this test",
+    task="shapes",
+    task_options={"size": 8, "channels": 1, "train": 40, "valid": 10, "test": 10},
+    model={"width": 8, "layers": 1, "dropout": 0.1},
+    epochs=2,
+    batch_size=10,
+    lr=0.01,
+)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Make "tiny" a recipe and `tmp_path` the current folder."""
+    monkeypatch.setitem(recipes.RECIPES, ("tiny", "cpu"), TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(*arguments: str) -> int:
+    return main(["train", "tiny", "--device", "cpu", *arguments])
+
+
+def kept(folder: Path | str, name: str) -> dict[str, Any]:
+    return records.load_records("train", folder)[name]["payload"]
+
+
+def timeless(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in entry.items() if k != "seconds"} for entry in payload["curve"]]
+
+
+def test_train_is_fit_and_keeps_a_record(tiny: Path, capsys: Output) -> None:
+    assert train("--seed", "3", "--records", "kept") == 0
+    torch.manual_seed(3)
+    task = TINY.build_task()
+    expected = fit(TINY.build_model(task), task, TINY, device="cpu", seed=3, progress=False)
+    payload = kept("kept", "tiny-cpu-seed3")
+    assert payload["command"] == "python -m mrbook train tiny --preset cpu --device cpu --seed 3"
+    assert payload["recipe"] == json.loads(json.dumps(TINY.as_dict()))
+    assert payload["test"] == expected.test and payload["seed"] == 3
+    assert timeless(payload) == timeless({"curve": expected.curve})
+    out = capsys.readouterr().out
+    test = score_text("accuracy", [expected.test["score"]])
+    assert f"test {test} (drawn shapes, not CIFAR-10)" in out
+    assert "epoch 1: loss" in out and "epoch 2: loss" in out
+    folder = tiny / "runs" / "tiny-cpu-seed3"
+    assert (folder / "best.pt").is_file() and "runs/tiny-cpu-seed3/best.pt" in out
+    assert str(tiny) not in json.dumps(payload), "no paths of this machine"
+
+
+def test_train_without_record_keeps_none(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_FOLDER", tiny / "book" / "records")
+    assert train() == 0
+    assert sorted(path.name for path in tiny.iterdir()) == ["runs"]
+
+
+def test_overrides_make_another_recipe_of_another_name(tiny: Path) -> None:
+    arguments = ("--epochs", "1", "--batch-size", "20", "--lr", "0.001")
+    assert train(*arguments, "--no-test", "--no-compile", "--no-milestones", "--records", ".") == 0
+    payload = kept(".", "tiny-cpu-epochs1-batch20-lr0.001-seed0")
+    recipe = payload["recipe"]
+    assert (recipe["epochs"], recipe["batch_size"], recipe["lr"]) == (1, 20, 0.001)
+    assert payload["test"] == {} and len(payload["curve"]) == 1
+    assert payload["command"] == (
+        "python -m mrbook train tiny --preset cpu --device cpu --seed 0 --epochs 1 "
+        "--batch-size 20 --lr 0.001 --no-compile --no-milestones --no-test"
+    )
+    assert (tiny / "runs" / "tiny-cpu-epochs1-batch20-lr0.001-seed0" / "last.pt").is_file()
+
+
+def test_a_run_is_not_written_over(tiny: Path, capsys: Output) -> None:
+    assert train() == 0
+    assert train() == 1
+    err = capsys.readouterr().err
+    assert err.startswith("mrbook train: runs/tiny-cpu-seed0 holds a run: --resume goes on")
+    assert train("--folder", "elsewhere") == 0
+    assert (tiny / "elsewhere" / "last.pt").is_file()
+
+
+def test_an_interrupted_run_goes_on(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert train("--folder", "whole", "--records", "whole") == 0
+    take, taken = ImageTask._take, []
+
+    def interrupting(self: ImageTask, split: str, *rest: Any) -> Batch:
+        taken.append(split)
+        if split == "train" and taken.count("train") == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(self, split, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageTask, "_take", interrupting)
+        assert train() == 130
+    assert capsys.readouterr().err == "mrbook train: stopped after step 6; --resume goes on\n"
+    assert train("--resume", "--records", "on") == 0
+    expected, got = kept("whole", "tiny-cpu-seed0"), kept("on", "tiny-cpu-seed0")
+    assert timeless(got) == timeless(expected) and got["test"] == expected["test"]
+
+
+def test_ctrl_c_before_there_is_anything_to_go_on_with(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recipe, "build_task", interrupted)
+    assert train() == 130
+    assert capsys.readouterr().err == "mrbook train: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({}, ["train", "nothing"], "recipe must be one of "),
+        ({}, ["train", "tiny", "--preset", "paper"], "preset of tiny must be one of cpu"),
+        ({}, ["train", "tiny", "--device", "nonsense"], "device 'nonsense' can't be used here"),
+        ({}, ["train", "tiny", "--epochs", "0"], "epochs must be"),
+        ({}, ["train", "tiny", "--seed", "-1"], "seed must be"),
+        ({"lr": 1e4, "epochs": 20}, ["train", "tiny"], "the loss is "),
+        ({"milestones": {1: 0.99}}, ["train", "tiny"], "after 1 epochs the validation accuracy"),
+    ],
+)
+def test_train_fails_with_one_line(
+    changes: dict[str, Any],
+    arguments: list[str],
+    message: str,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+) -> None:
+    monkeypatch.setitem(recipes.RECIPES, ("tiny", "cpu"), TINY.but(**changes))
+    assert main(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("mrbook train: ") and message in err and err.count("\n") == 1
+
+
+def test_a_foreign_checkpoint_is_refused_with_one_line(tiny: Path, capsys: Output) -> None:
+    assert train("--folder", "there") == 0
+    capsys.readouterr()
+    assert train("--folder", "there", "--seed", "1", "--resume") == 1
+    err = capsys.readouterr().err
+    assert "of another run: seed is 0, not 1" in err and err.count("\n") == 1
+
+
+def test_a_dirty_tree_is_refused_before_anything_is_done(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, small_suite: Path, capsys: Output
+) -> None:
+    monkeypatch.setattr(records, "_FOLDER", ROOT / "book" / "records")
+    here = {**records.environment(), "dirty": True}
+    monkeypatch.setattr(records, "environment", lambda: here)
+    monkeypatch.setattr(Recipe, "build_task", lambda self: pytest.fail("it began"))
+    for arguments in (["train", "tiny", "--record"], ["bench", "small", "--record"]):
+        assert main(arguments) == 1
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"mrbook {arguments[0]}: a record must name the commit")
+        assert "ones\nmethod" not in captured.out
+
+
+@pytest.mark.parametrize(
+    ("presets", "device", "expected"),
+    [
+        (("paper", "cpu", "fast"), "cpu", "cpu"),
+        (("paper", "cpu", "fast"), "mps", "cpu"),
+        (("paper", "cpu", "fast"), "cuda:1", "fast"),
+        (("paper", "cpu"), "cuda", "paper"),
+    ],
+)
+def test_the_preset_suits_the_device(
+    presets: tuple[str, ...], device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for preset in presets:
+        monkeypatch.setitem(recipes.RECIPES, ("tiny", preset), TINY.but(preset=preset))
+    options = SimpleNamespace(recipe="tiny", preset=None, epochs=None, batch_size=None, lr=None)
+    assert _recipe(options, device).preset == expected
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    script = tmp_path / "tiny.py"
+    script.write_text(
+        "import sys\n"
+        "from mrbook.__main__ import main\n"
+        "from mrbook.recipes import RECIPES, Recipe\n"
+        f"RECIPES['tiny', 'cpu'] = Recipe(**{TINY.as_dict()!r})\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(script), "train", "tiny", "--records", "kept"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MRBOOK_DATA": str(tmp_path)}
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("weights in runs/tiny-cpu-seed0/best.pt") == 1
+    payload = kept(tmp_path / "kept", "tiny-cpu-seed0")
+    assert payload["command"] == (
+        "torchrun --nproc-per-node 2 -m mrbook train tiny --preset cpu --device cpu --seed 0"
+    )
+    assert len(payload["curve"]) == 2 and payload["test"]
+
+
+# ---- report -------------------------------------------------------------------------------------
+
+
+def test_report_writes_the_page(tmp_path: Path, capsys: Output) -> None:
+    page = tmp_path / "page.md"
+    assert main(["report", "--records", str(tmp_path), "--out", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == results_page({})
+    assert capsys.readouterr().out == f"written to {page}\n"
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "broken.json").write_text("{")
+    assert main(["report", "--records", str(tmp_path), "--out", str(page)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("mrbook report: ") and "is not JSON" in err and err.count("\n") == 1

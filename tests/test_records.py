@@ -1,6 +1,7 @@
 """Records: written whole or not at all, read only if they are records."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,14 @@ import pytest
 import torch
 
 import mrbook
-from mrbook.records import environment, load_records, write_record
+from mrbook import records
+from mrbook.records import (
+    DirtyTreeError,
+    check_place,
+    environment,
+    load_records,
+    write_record,
+)
 
 ROOT = Path(mrbook.__file__).parents[1]
 
@@ -20,9 +28,9 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     path = write_record("bench", "dwt-cpu", payload, tmp_path)
     assert path == tmp_path / "bench" / "dwt-cpu.json"
     write_record("bench", "another", {}, tmp_path)
-    records = load_records("bench", tmp_path)
-    assert list(records) == ["another", "dwt-cpu"]
-    record = records["dwt-cpu"]
+    loaded = load_records("bench", tmp_path)
+    assert list(loaded) == ["another", "dwt-cpu"]
+    record = loaded["dwt-cpu"]
     assert record["payload"] == payload
     assert (record["kind"], record["name"]) == ("bench", "dwt-cpu")
     assert record["environment"] == environment()
@@ -145,8 +153,88 @@ def test_commit_and_dirt_are_those_of_the_checkout_alone(tmp_path: Path) -> None
     assert says(checkout / "inner") == "None None"
 
 
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a small checkout with one commit, which the package believes to run from."""
+    root = tmp_path.resolve() / "project"
+    for name in ("mrbook/code.py", "book/intro.md", "book/results.md", "book/records/bench/a.json"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old\n")
+    (root / ".gitignore").write_text("*.pyc\n")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *author, *arguments], cwd=root, check=True)
+    monkeypatch.setattr(records, "_ROOT", root)
+    monkeypatch.setattr(records, "_FOLDER", root / "book" / "records")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "dirty"),
+    [
+        ("mrbook/code.py", True),
+        ("mrbook/deep/new.py", True),
+        ("book/intro.md", True),
+        (".gitignore", True),
+        ("mrbook/code.pyc", False),
+        ("notes.txt", False),
+        ("book/results.md", False),
+        ("book/records/bench/a.json", False),
+        ("book/records/train/new.json", False),
+    ],
+)
+def test_a_dirty_tree_gets_no_record(checkout: Path, name: str, dirty: bool) -> None:
+    path = checkout / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("new\n")
+    assert environment()["dirty"] is dirty
+    if not dirty:
+        check_place()
+        assert write_record("bench", "b", {}) == checkout / "book" / "records" / "bench" / "b.json"
+        return
+    for folder in (
+        None,
+        checkout / "book" / "records",
+        checkout / "mrbook" / ".." / "book/records",
+    ):
+        with pytest.raises(DirtyTreeError, match=f"must name the commit .*{re.escape(name)}"):
+            check_place(folder)
+        with pytest.raises(DirtyTreeError, match="must name the commit"):
+            write_record("bench", "b", {}, folder)
+    assert not (checkout / "book" / "records" / "bench" / "b.json").exists()
+    written = write_record("bench", "b", {}, checkout / "elsewhere")
+    assert json.loads(written.read_text())["environment"]["dirty"] is True
+
+
+def test_what_counts_is_the_tree_that_a_run_began_with(checkout: Path) -> None:
+    clean = environment()
+    (checkout / "mrbook" / "code.py").write_text("new\n")
+    path = write_record("bench", "b", {}, here=clean)
+    assert json.loads(path.read_text())["environment"] == clean
+    dirty = environment()
+    (checkout / "mrbook" / "code.py").write_text("old\n")
+    with pytest.raises(DirtyTreeError, match="files that have been put back since"):
+        write_record("bench", "c", {}, here=dirty)
+
+
+def test_outside_of_a_checkout_a_record_names_no_commit(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(checkout / ".git")
+    path = write_record("bench", "b", {})
+    here = json.loads(path.read_text())["environment"]
+    assert here["commit"] is None and here["dirty"] is None
+    monkeypatch.setattr(records, "_FOLDER", checkout / "no" / "records")
+    with pytest.raises(FileNotFoundError, match="folder must be given"):
+        check_place()
+    with pytest.raises(FileNotFoundError, match="folder must be given"):
+        write_record("bench", "b", {})
+
+
 def test_the_records_of_the_book_are_records() -> None:
     folder = ROOT / "book" / "records"
     for kind in (path.name for path in folder.iterdir() if path.is_dir()):
         for record in load_records(kind).values():
             assert record["environment"]["commit"] and record["payload"]
+            assert record["environment"]["dirty"] is False
