@@ -1,4 +1,4 @@
-# make book | serve | test | lint | bench | clean
+# make book | serve | data | test | lint | bench | install | clean
 # Uses the active virtual environment; without one it makes .venv here.
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mrbook-$(shell pwd | cksum | cut -d' ' -f1)
 PORT ?= 8000
 
-.PHONY: book serve test lint bench clean
+.PHONY: book serve data test lint bench install clean
 
 book: $(INSTALLED)
 	@# A page warns only when it is written anew: without this a second build would hide the first one's warnings.
@@ -20,6 +20,10 @@ serve: $(INSTALLED)
 	@echo "Serving http://127.0.0.1:$(PORT) - Ctrl-C stops"
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+# CIFAR-10, for the chapters that train; `make book` never waits for it and does without where it is not there.
+data: $(INSTALLED)
+	$(BIN)/python -m mrbook data
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
@@ -30,6 +34,8 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m mrbook bench
+
+install: $(INSTALLED)
 
 clean:
 	rm -rf _build dist build *.egg-info .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
