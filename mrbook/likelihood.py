@@ -182,7 +182,8 @@ def logistic_mixture_log_prob(x: Tensor, params: Tensor) -> Tensor:
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         _check_levels(x, level)
     params = params.to(inner_dtype(params))
-    logits, means, log_scales, coefficients = _split(params, channels)
+    logits, components = _split(params, channels)
+    means, log_scales, coefficients = _read(components)
     level = level.to(params.dtype).unsqueeze(2)
     values = _value(level).unbind(1)
     means = torch.stack([_mean(c, means, coefficients, values[:c]) for c in range(channels)], 1)
@@ -309,13 +310,12 @@ def sample_logistic_mixture(
     if generator is not None and generator.device.type != params.device.type:
         raise ValueError(f"generator must be on {params.device}, got {generator.device}")
     params = params.to(inner_dtype(params))
-    logits, means, log_scales, coefficients = _split(params, channels)
-    waiting = torch.empty_like(logits).exponential_(generator=generator)
-    component = (logits / temperature - waiting.log()).argmax(1)[:, None, None]
-    means, log_scales, coefficients = (
-        torch.take_along_dim(part, component, 2) for part in (means, log_scales, coefficients)
-    )
-    uniform = torch.rand(means.shape, generator=generator, dtype=params.dtype, device=params.device)
+    logits, components = _split(params, channels)
+    # New tensors, not of the layout of params: the draw depends on their values alone.
+    waiting = params.new_empty(logits.shape).exponential_(generator=generator)
+    chosen = (logits / temperature - waiting.log()).argmax(1)[:, None, None, None]
+    means, log_scales, coefficients = _read(torch.take_along_dim(components, chosen, 3))
+    uniform = params.new_empty(means.shape).uniform_(generator=generator)
     scales = (log_scales.exp() * temperature).clamp(max=1e30)  # an infinite one may meet a zero
     noise = scales * torch.logit(uniform, eps=torch.finfo(params.dtype).eps / 2)
     drawn: list[Tensor] = []
@@ -328,13 +328,16 @@ def sample_logistic_mixture(
 # ---- parts --------------------------------------------------------------------------------------
 
 
-def _split(params: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits of shape ``(batch, m, ...)``, and means, log-scales and coefficients by channel."""
-    components = params.shape[1] // PARAMETERS[channels]
-    logits, rest = params[:, :components], params[:, components:]
-    rest = rest.unflatten(1, (channels, -1, components))
-    coefficients = rest[:, :, 2:].flatten(1, 2).tanh()
-    return logits, rest[:, :, 0], rest[:, :, 1].clamp(min=_LEAST_LOG_SCALE), coefficients
+def _split(params: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Logits, shape ``(batch, m, ...)``, and the rest, ``(batch, channels, kinds, m, ...)``."""
+    m = params.shape[1] // PARAMETERS[channels]
+    return params[:, :m], params[:, m:].unflatten(1, (channels, -1, m))
+
+
+def _read(components: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, log-scales and coefficients, shape ``(batch, channels, m, ...)``."""
+    coefficients = components[:, :, 2:].flatten(1, 2).tanh()
+    return components[:, :, 0], components[:, :, 1].clamp(min=_LEAST_LOG_SCALE), coefficients
 
 
 def _mean(c: int, means: Tensor, coefficients: Tensor, before: Sequence[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from mrbook import bench
 from mrbook.bench import dwt as suite
-from mrbook.bench import longconv, multires, sampling
+from mrbook.bench import drawing, longconv, multires, sampling
 from mrbook.bench.engine import Case, Timing, check_equal, compare, peak_memory, run, table
 
 
@@ -145,6 +145,7 @@ def test_a_case_may_ask_for_memory_and_for_few_rounds(monkeypatch: pytest.Monkey
         lambda: longconv.cases("cpu", batch=2, channels=2),
         lambda: multires.cases("cpu", batch=1, channels=2),
         lambda: sampling.cases("cpu", layers=2, channels=3, length=16),
+        lambda: drawing.cases("cpu", layers=2, width=4, tasks=((2, 6),)),
     ],
 )
 def test_the_methods_of_every_suite_agree(cases: Callable[[], Iterator[Case]]) -> None:

@@ -188,8 +188,7 @@ def test_nothing_is_nan_at_the_extremes(channels: int) -> None:
 
 def test_an_infinite_scale_meets_a_middling_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """At one half the variate is 0 whatever the scale, and the mean is drawn."""
-    half = lambda shape, generator, **kind: torch.full(shape, 0.5, **kind)  # noqa: E731
-    monkeypatch.setattr(torch, "rand", half)
+    monkeypatch.setattr(Tensor, "uniform_", lambda self, generator: self.fill_(0.5))
     drawn = sample_logistic_mixture(torch.tensor([[0.0, 0.6, 200.0]]), 1)
     assert to_levels(drawn).tolist() == [[204]]
 
@@ -270,6 +269,8 @@ def test_the_generator_decides() -> None:
     assert draw(0).shape == (2, 3, 8, 8) and draw(0).dtype == torch.float32
     assert torch.equal(draw(0), draw(0)) and not torch.equal(draw(0), draw(1))
     assert not torch.equal(draw(0)[0], draw(0)[1])
+    other = params.transpose(0, 3).contiguous().transpose(0, 3)  # elsewhere in memory
+    assert torch.equal(sample_logistic_mixture(other, generator=seeded(0)), draw(0))
     before = torch.get_rng_state()
     draw(0)
     assert torch.equal(torch.get_rng_state(), before)

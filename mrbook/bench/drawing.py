@@ -28,9 +28,9 @@ def cases(
     device: str,
     layers: int = 3,
     width: int = 64,
-    tasks: tuple[tuple[int, int], ...] = ((1, 32), (16, 16)),
+    tasks: tuple[tuple[int, int], ...] = ((1, 32), (8, 16)),
 ) -> Iterator[Case]:
-    """One image of 32 x 32 pixels, and 16 of 16 x 16 side by side, in color.
+    """One image of 32 x 32 pixels, and 8 of 16 x 16 side by side, in color.
 
     In float64, so that both give the same images: where a rounding error moves one value to the
     next level, all pixels after it change.
