@@ -71,7 +71,7 @@ class Drawing:
         """Loss and score of each example."""
         outputs = outputs if outputs.dtype.itemsize > 4 else outputs.float()
         x = batch.inputs.to(outputs.dtype)
-        nll = logistic_mixture_nll(x[:, :, None], outputs[:, :, None])
+        nll = logistic_mixture_nll(x, outputs)
         dims = x.shape[1] * x.shape[2]
         return nll / dims, bits_per_dim(nll, dims).detach()
 
