@@ -350,6 +350,7 @@ _ALL = [
         _with(recipe, "multires-scifar-untied", layer_options={"tie_levels": False})
         for recipe in (_SCIFAR, _SCIFAR_CPU, _SCIFAR_FAST)
     ),
+    _with(_SCIFAR_CPU, "multires-scifar-gain1", layer_options={"gain": 1.0}),
     _with(_SCIFAR_CPU, "s4d-scifar", layer="s4d"),
     _LISTOPS,
     _LISTOPS_CPU,
