@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mrbook import bench
-from mrbook.bench import dwt as suite
 from mrbook.bench import drawing, longconv, multires, sampling
+from mrbook.bench import dwt as suite
 from mrbook.bench.engine import Case, Timing, check_equal, compare, peak_memory, run, table
 
 

@@ -36,12 +36,13 @@ def test_sequences_are_padded_and_closed() -> None:
 
 
 def test_a_subset_is_the_first_examples() -> None:
-    few = make().subset(train=2)
-    assert type(few) is TokenTask and few.length == make().length == 4
+    task = make()
+    few = task.subset(train=2)
+    assert type(few) is TokenTask and few.length == task.length == 4
     assert [few.size(split) for split in few.splits] == [2, 4, 4]
     assert few.fingerprint["sizes"] == {"train": 2, "valid": 4, "test": 4}
     assert few.lengths("train").tolist() == [1, 2]
-    assert make().size("train") == 4
+    assert task.size("train") == task.fingerprint["sizes"]["train"] == 4
 
 
 def test_codes_of_an_example() -> None:
