@@ -151,7 +151,7 @@ class Recipe:
         inputs: dict[str, Any] = {"channels": task.channels}
         if task.vocabulary is not None:
             inputs = {"vocabulary": len(task.vocabulary)}
-        return SequenceClassifier(len(task.classes), **inputs, **options)
+        return SequenceClassifier(len(task.classes), pair=task.pair, **inputs, **options)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, as records keep it."""

@@ -169,6 +169,8 @@ def test_the_task_is_marked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert torch.equal(kept.images("test"), drawn.images("test"))
     whole = torch.cat([drawn.images(split) for split in drawn.splits])
     assert torch.equal(whole, draw_paths(40, dashes=6)[0])
+    longer = sequential_paths(train=30, valid=5, test=5, dashes=9)
+    assert longer.fingerprint["digest"] != drawn.fingerprint["digest"]
 
 
 @pytest.mark.parametrize(

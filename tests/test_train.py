@@ -476,7 +476,7 @@ def test_every_recipe_is_plain_and_builds(recipe: Recipe) -> None:
         "plain-shapes": {"channels": 1, "length": 256, "vocabulary": None},
         "listops": {"channels": 1, "length": 2000, "vocabulary": tuple(range(18))},
     }[recipe.task]
-    task = Mock(spec=ImageTask, classes=tuple("0123456789"), **sizes)
+    task = Mock(spec=ImageTask, classes=tuple("0123456789"), pair=False, **sizes)
     with torch.device("meta"):
         count = sum(p.numel() for p in recipe.build_model(task).parameters())
     assert count == published.get((recipe.name, recipe.preset), count)

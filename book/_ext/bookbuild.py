@@ -1,6 +1,6 @@
 """What Jupyter Book needs beside its own options to build this book.
 
-* Notebooks run again when the package or a record changes, not only when a cell does.
+* Notebooks run again when the package, a record or the data change, not only when a cell does.
 * The fused kernels are compiled before the first notebook runs.
 * Figures are drawn as frames that need no kernel (``MRBOOK_STATIC``).
 * MathJax comes from an installed package, so pages need no network.
@@ -74,7 +74,11 @@ def find_mathjax() -> Path:
 def prepare(app: Any, config: Any) -> None:
     """Point Sphinx to the local MathJax and to a notebook cache of this state of the package."""
     config.mathjax_path = "mathjax/tex-chtml.js"
+    from mrbook.tasks import data_folder
+
     state = fingerprint(Path(app.srcdir), EXECUTION_SOURCES)[:12]
+    if (data_folder() / "cifar-10-batches-py").is_dir():
+        state += "-cifar"  # without it drawn shapes stand in
     config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / state)
     if os.environ.get("MRBOOK_EXECUTE") == "off":
         config.nb_execution_mode = "off"
