@@ -296,17 +296,17 @@ _LISTOPS_CPU = _LISTOPS.but(
     preset="cpu",
     source=_OURS,
     task_options={
-        "train": 8000,
+        "train": 48_000,
         "valid": 1000,
         "test": 1000,
         "rules": Rules(max_depth=4, max_args=5, min_length=10, max_length=64),
     },
-    model={"width": 48, "layers": 4, "length": 64, "dropout": 0.0},
-    epochs=8,
+    model={"width": 64, "layers": 2, "length": 64, "dropout": 0.0},
+    epochs=4,
     batch_size=50,
-    lr=0.01,
+    lr=0.02,
     weight_decay=0.01,
-    warmup_epochs=0.5,
+    warmup_epochs=0.3,
 )
 
 _DRAWING_CPU = _DRAWING.but(

@@ -513,7 +513,7 @@ EXERCISES = (
         shrink=False,  # the padding has to stay what it is
         hints=(
             "There is one mean per channel, over all real steps of all examples.",
-            "Boolean indexing lays them end to end: x[mask] with a mask of shape (B, T).",
+            "Boolean indexing lays them end to end: x[mask] with a mask of shape (B, L).",
             "Batch normalization divides the sum of squares by their number, not by one less.",
         ),
         mistakes=(
