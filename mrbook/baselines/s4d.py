@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from mrbook.baselines.state import check_state
 from mrbook.checks import check_count
-from mrbook.longconv import causal_conv, check_input, inner_dtype, mask_padding
+from mrbook.convolution import ConvolutionLayer
+from mrbook.longconv import check_input, inner_dtype
 
 __all__ = ["INITS", "S4D", "exponentials", "s4d_spectrum", "zero_order_hold"]
 
@@ -143,7 +144,7 @@ def s4d_spectrum(init: str, state_size: int) -> Tensor:
 # ---- the layer ----------------------------------------------------------------------------------
 
 
-class S4D(nn.Module):
+class S4D(ConvolutionLayer):
     """Sequence layer: diagonal state space, causal and linear, channel by channel.
 
     Parameters
@@ -199,7 +200,6 @@ class S4D(nn.Module):
     torch.Size([2, 3, 50])
     """
 
-    bias = 0.0
     optimizer_options: ClassVar = {
         name: {"lr": 0.001, "weight_decay": 0.0} for name in ("log_dt", "log_A_real", "A_imag")
     }
@@ -216,8 +216,7 @@ class S4D(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.channels, self.method = check_count(channels, "channels"), "auto"
+        super().__init__(channels)
         if length is not None:
             check_count(length, "length")
         if not 0 < dt_min <= dt_max < math.inf:
@@ -238,35 +237,9 @@ class S4D(nn.Module):
         self.C = parameter(torch.randn(*A.shape, 2) / math.sqrt(2))  # of unit variance, complex
         self.D = parameter(torch.randn(self.channels))
 
-    def forward(self, u: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Apply the layer to whole sequences.
-
-        Parameters
-        ----------
-        u : Tensor
-            Shape ``(batch, channels, length)``, any length.
-        lengths : Tensor, optional
-            True lengths of a padded batch, integers of shape ``(batch,)``.
-
-        Returns
-        -------
-        Tensor
-            Shape and dtype of u; 0 beyond each true length. float16 and bfloat16 are computed in
-            float32, under autocast too.
-        """
-        check_input(u, self.D, ("batch", self.channels, "length"))
-        x = u if lengths is None else mask_padding(u, lengths)
-        y = causal_conv(x, self._kernel(u.shape[-1], inner_dtype(u)), self.method)
-        return y if lengths is None else mask_padding(y, lengths)
-
-    def kernel(self, length: int) -> Tensor:
-        """The convolution that the layer is, by lag, shape ``(channels, length)``."""
-        return self._kernel(check_count(length, "length"), inner_dtype(self.D))
-
     def _kernel(self, length: int, dtype: torch.dtype) -> Tensor:
-        with torch.autocast(self.D.device.type, enabled=False):
-            log_z, c, D = self._oscillators(dtype)
-            return exponentials(length, c, log_z) + F.pad(D[:, None], (0, length - 1))
+        log_z, c, D = self._oscillators(dtype)
+        return exponentials(length, c, log_z) + F.pad(D[:, None], (0, length - 1))
 
     def _oscillators(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Logarithm of the factor of one step, weight in the kernel, and D."""
