@@ -27,7 +27,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _FOLDER = _ROOT / "book" / "records"
 _PACKAGES = ("torch", "numpy", "PyWavelets", "ptwt")
 #: What a series of runs writes as it goes: it changes no code, so it makes no tree dirty.
-_WRITTEN = ("book/records", "book/results.md")
+_WRITTEN = ("book/records", "book/results.md", "mrbook/weights")
 _FIELDS = {"kind": str, "name": str, "created": str, "environment": dict, "payload": dict}
 
 
@@ -42,11 +42,10 @@ def environment() -> dict[str, Any]:
     -------
     dict
         ``commit`` and ``dirty`` (None outside a git checkout of this project; dirty where tracked
-        files other than records and the results page differ from the commit, or ``mrbook/`` has
-        files that are not in it), ``mrbook``, ``python`` and ``packages`` (their versions,
-        ptwt's where it is installed),
-        ``platform``, ``cpu``, ``cores``, ``threads`` (those of torch) and ``device``: the GPU's
-        name, or "cpu".
+        files other than records, the results page and weights differ from the commit, or
+        ``mrbook/`` has files that are not in it), ``mrbook``, ``python`` and ``packages`` (their
+        versions, ptwt's where it is installed), ``platform``, ``cpu``, ``cores``, ``threads``
+        (those of torch) and ``device``: the GPU's name, or "cpu".
 
     Examples
     --------
@@ -98,7 +97,7 @@ def _changes() -> list[str]:
     """Files that make the tree dirty."""
     ignored = [f":(exclude){name}" for name in _WRITTEN]
     tracked = _git("diff", "--name-only", "HEAD", "--", ".", *ignored) or ""
-    new = _git("ls-files", "--others", "--exclude-standard", "--", "mrbook") or ""
+    new = _git("ls-files", "--others", "--exclude-standard", "--", "mrbook", *ignored) or ""
     return [*tracked.splitlines(), *new.splitlines()]
 
 

@@ -201,7 +201,7 @@ class Rings(nn.Module):
         ValueError
             If the state doesn't go with u, or with these rings.
         """
-        position, rings = self._check(u, state)
+        position, rings = self.check(u, state)
         dtype, learning = u.dtype, torch.is_grad_enabled()
         learning = learning and any(t.requires_grad for t in (u, rings, *parameters))
         x = u.to(rings.dtype)
@@ -215,18 +215,30 @@ class Rings(nn.Module):
             return y.to(dtype), state
         else:
             matrix = self._cached(False, x, parameters)
+        rows, past = self.read(state)
+        with torch.autocast(x.device.type, enabled=False):
+            outputs = torch.einsum("dij,bjd->bid", matrix, torch.cat([x[:, None], past], dim=1))
+        return outputs[:, 0].to(dtype), self.write(state, rows, outputs[:, 1:])
+
+    def read(self, state: State) -> tuple[Tensor, Tensor]:
+        """What a step reads: rows and their values, each ``(batch, n, channels)``, as in `lag`."""
+        position, rings = state
         rows = self.first + (position[:, None] - self.lag) % self.size
         rows = rows[..., None].expand(-1, -1, self.channels)
-        values = torch.cat([x[:, None], rings.gather(1, rows)], dim=1)
-        with torch.autocast(x.device.type, enabled=False):
-            outputs = torch.einsum("dij,bjd->bid", matrix, values)
-        newest = rows[:, self.oldest], outputs[:, 1:]
-        if learning:
-            state = position + 1, rings.scatter(1, *newest)
-        else:
-            position += 1
-            rings.scatter_(1, *newest)
-        return outputs[:, 0].to(dtype), state
+        return rows, rings.gather(1, rows)
+
+    def write(self, state: State, rows: Tensor, newest: Tensor) -> State:
+        """The next state: each level's newest value, ``(batch, J, channels)``, for its oldest.
+
+        The state is updated in place, unless gradients are recorded: then it is a new one.
+        """
+        position, rings = state
+        rows = rows[:, self.oldest]
+        if torch.is_grad_enabled() and (newest.requires_grad or rings.requires_grad):
+            return position + 1, rings.scatter(1, rows, newest)
+        position += 1
+        rings.scatter_(1, rows, newest)
+        return state
 
     def _levels(self, x: Tensor, parameters: Parameters) -> list[LevelFilters]:
         h0, h1, w = (parameter.to(x.dtype) for parameter in parameters)
@@ -245,7 +257,8 @@ class Rings(nn.Module):
             self._cache = key, torch.cat(tuple(rows)) if packed else step_matrix(levels)
         return self._cache[1]
 
-    def _check(self, u: Tensor, state: State) -> State:
+    def check(self, u: Tensor, state: State) -> State:
+        """Return the state, or raise a ValueError unless it goes with u and these rings."""
         position, rings = state
         shape = (len(u), self.rows, self.channels)
         if position.shape != shape[:1] or rings.shape != shape:

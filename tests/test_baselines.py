@@ -8,7 +8,7 @@ from typing import ClassVar
 import mpmath
 import pytest
 import torch
-from contract import Layer, LayerContract, close, steps
+from contract import Layer, LayerContract, close, convolution, steps
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,27 +16,12 @@ from mrbook.baselines import LSTM, S4D, exponentials, lstm_step, s4d_spectrum, z
 from mrbook.memory import hippo_legs
 
 
-def variant(method: str, inductor: bool = False, **options: object) -> Layer:
-    def make() -> S4D:
-        layer = S4D(3, **options)
-        layer.method = method
-        return layer
-
-    return Layer(
-        make,
-        channels=3,
-        exact=method in ("direct", "fused"),
-        needs_native=method == "fused",
-        inductor=inductor,
-    )
-
-
 class TestContract(LayerContract):
     cases: ClassVar = {
-        "s4d-direct-lin": variant("direct", inductor=True),
-        "s4d-fft-inv": variant("fft", init="inv"),
-        "s4d-fused-real": variant("fused", init="real"),
-        "s4d-auto-2": variant("auto", state_size=2),
+        "s4d-direct-lin": convolution(S4D, "direct", inductor=True),
+        "s4d-fft-inv": convolution(S4D, "fft", init="inv"),
+        "s4d-fused-real": convolution(S4D, "fused", init="real"),
+        "s4d-auto-2": convolution(S4D, "auto", state_size=2),
         "lstm": Layer(lambda: LSTM(3), channels=3, linear=False, fullgraph=False),
     }
 
@@ -319,6 +304,11 @@ class TestBoth:
             layer.step(u, tuple(x.to("meta") for x in state))
         with pytest.raises(TypeError, match="state must be a tuple of tensors, got Tensor"):
             layer.step(u, state[0])
+
+
+def test_numbers_of_parameters() -> None:
+    assert sum(p.numel() for p in S4D(5, state_size=6).parameters()) == 5 * (2 * 6 + 2)
+    assert sum(p.numel() for p in LSTM(5).parameters()) == 8 * 5 * 6
 
 
 def test_bad_options_of_s4d_are_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mrbook import bench
-from mrbook.bench import drawing, longconv, multires, sampling
+from mrbook.bench import drawing, longconv, multires, online, sampling
 from mrbook.bench import dwt as suite
 from mrbook.bench.engine import Case, Timing, check_equal, compare, peak_memory, run, table
 
@@ -144,6 +144,7 @@ def test_a_case_may_ask_for_memory_and_for_few_rounds(monkeypatch: pytest.Monkey
     [
         lambda: longconv.cases("cpu", batch=2, channels=2),
         lambda: multires.cases("cpu", batch=1, channels=2),
+        lambda: online.cases("cpu", channels=2, sizes=((1, 20), (3, 200))),
         lambda: sampling.cases("cpu", layers=2, channels=3, length=16),
         lambda: drawing.cases("cpu", layers=2, width=4, tasks=((2, 6),)),
     ],

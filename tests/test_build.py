@@ -112,7 +112,7 @@ def test_the_wheel_is_pure_typed_and_holds_the_package_alone(wheel: Path) -> Non
         assert "mrbook = mrbook.__main__:main" in archive.read(entry).decode()
     assert "mrbook/py.typed" in names
     assert {n.split("/")[0].split("-")[0] for n in names} == {"mrbook"}
-    ours = [p for p in (ROOT / "mrbook").rglob("*") if p.suffix in {".py", ".cpp", ".h"}]
+    ours = [p for p in (ROOT / "mrbook").rglob("*") if p.suffix in {".py", ".cpp", ".h", ".pt"}]
     assert {p.relative_to(ROOT).as_posix() for p in ours} <= set(names)
 
 

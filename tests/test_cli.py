@@ -15,8 +15,9 @@ from conftest import ROOT
 
 import mrbook
 from mrbook import bench, recipes, records
-from mrbook.__main__ import _recipe, main
+from mrbook.__main__ import main
 from mrbook.bench.engine import Case
+from mrbook.commands.train import _recipe
 from mrbook.recipes import Recipe
 from mrbook.report import results_page, score_text
 from mrbook.tasks import Batch, ImageTask
@@ -287,6 +288,54 @@ def test_a_dirty_tree_is_refused_before_anything_is_done(
         captured = capsys.readouterr()
         assert captured.err.startswith(f"mrbook {arguments[0]}: a record must name the commit")
         assert "ones\nmethod" not in captured.out
+
+
+def test_a_run_begun_with_uncommitted_changes_gets_no_record(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    here = {**records.environment(), "commit": "c" * 40}
+    monkeypatch.setattr(records, "_FOLDER", ROOT / "book" / "records")
+    monkeypatch.setattr(records, "environment", lambda: {**here, "dirty": True})
+    assert train() == 0
+    capsys.readouterr()
+    monkeypatch.setattr(records, "environment", lambda: {**here, "dirty": False})
+    with monkeypatch.context() as patch:
+        patch.setattr(Recipe, "build_task", lambda self: pytest.fail("it began"))
+        assert train("--resume", "--record") == 1
+    assert capsys.readouterr().err == (
+        "mrbook train: a record must name the commits it was made with: runs/tiny-cpu-seed0 holds "
+        "a run that was trained with changes which are in none\n"
+    )
+    assert train("--resume", "--records", "kept") == 0  # elsewhere it may, and says so
+    code = kept("kept", "tiny-cpu-seed0")["code"]
+    assert code == [{"commit": "c" * 40, "dirty": dirty} for dirty in (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("nonsense", "Expected one of cpu"),
+        ("meta:x", "Invalid device string"),
+        ("cuda", "2 processes need a GPU each, there are 1"),
+        ("cuda:0", "2 processes need a GPU each, there are 1"),
+    ],
+)
+def test_of_several_processes_one_says_what_is_wrong_with_the_device(
+    device: str, reason: str, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """As torchrun starts them; they stop before they look for each other."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    for number in ("0", "1"):
+        monkeypatch.setenv("RANK", number)
+        monkeypatch.setenv("LOCAL_RANK", number)
+        assert main(["train", "tiny", "--device", device]) == 1
+        err = capsys.readouterr().err
+        if number == "0":
+            assert err.startswith(f"mrbook train: device {device!r} can't be used here: {reason}")
+        assert err.count("\n") == (1 if number == "0" else 0)
+    assert list(tiny.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import ast
 import html
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,6 +185,36 @@ def test_only_simpler_inputs_are_tried() -> None:
     for (candidate,) in simpler((given,)):
         assert candidate.shape == given.shape and candidate.dtype == given.dtype
         assert (candidate == candidate.round()).sum() >= 1
+
+
+def test_arrays_with_nan_and_infinities_become_simpler_too() -> None:
+    given = np.array([np.nan, 0.3, -np.inf, 5.0, np.nan])
+    found = [candidate for (candidate,) in simpler((given,))]
+    assert any(np.isfinite(candidate).all() for candidate in found)
+    for index, value in ((0, 1.0), (1, 0.0), (2, 1.0), (3, 1.0), (4, 0.0)):
+        expected = given.copy()
+        expected[index] = value
+        assert any(np.array_equal(expected, candidate, equal_nan=True) for candidate in found)
+    assert not any(np.array_equal(given, candidate, equal_nan=True) for candidate in found)
+    for start in (given, torch.tensor([math.nan, math.inf], dtype=torch.float32)):
+        args, steps = (start,), 0
+        while (following := next(simpler(args), None)) is not None:  # comes to an end
+            args, steps = following, steps + 1
+        assert 0 < steps < 20 and not args[0].any()
+
+
+def test_an_answer_that_fails_on_nan_is_shown_a_simple_one() -> None:
+    toy = Exercise(
+        name="count",
+        reference=lambda x: int(np.isfinite(x).sum()),
+        draw=lambda rng, size: (np.append(rng.normal(size=size), np.nan),),
+        hints=(),
+        mistakes=(),
+    )
+    result = toy.check(lambda x: x.size)
+    assert not result
+    shown = dict(result.rows)["x"]
+    assert "nan" in shown and set(re.findall(r"[\d.]+", shown)) <= {"0."}
 
 
 def test_differences_behind_the_shown_digits_are_shown() -> None:

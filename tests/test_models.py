@@ -16,6 +16,7 @@ from mrbook.models import (
     BatchNorm,
     Block,
     LayerNorm,
+    PixelModel,
     SequenceClassifier,
     from_published,
     make_layer,
@@ -96,18 +97,38 @@ class Published(nn.Module):
             count = 2 * (count - 1) + layer.h0.shape[-1] if self.uniform else 1
         return y
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        x = self.encoder(x).mT if self.embeds else self.encoder(x)
+    def blocks(self, x: Tensor) -> Tensor:
         for layer, mixing, norm in zip(
             self.seq_layers, self.mixing_layers, self.norms, strict=True
         ):
             x = x + mixing(F.gelu(self.tree(layer, x)))
             x = norm(x) if isinstance(norm, nn.BatchNorm1d) else norm(x.mT).mT
+        return x
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        x = self.blocks(self.encoder(x).mT if self.embeds else self.encoder(x))
         if lengths is None:
             return self.output_mapping(x.mean(-1))
         return self.output_mapping(
             torch.stack([one[:, :n].mean(-1) for one, n in zip(x, lengths, strict=True)])
         )
+
+
+class PublishedDrawing(Published):
+    """The published network that draws, likewise: the image goes in one pixel late."""
+
+    def __init__(
+        self, channels: int, length: int, mixtures: int = 2, memory_size: int | None = None
+    ) -> None:
+        super().__init__(channels, False, "layer", 4, length, memory_size)
+        width = len(self.output_mapping.weight[0])
+        del self.output_mapping
+        for mixing in self.mixing_layers:
+            mixing.extend([nn.Dropout1d(0.1), nn.Conv1d(width, width, 1)])
+        self.decoder = nn.Conv1d(width, {1: 3, 3: 10}[channels] * mixtures, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.blocks(self.encoder(F.pad(x[..., :-1], (1, 0)))))
 
 
 def conv_shift(x: Tensor, by: int) -> Tensor:
@@ -168,6 +189,58 @@ def test_a_published_state_dict_gives_the_same_logits(
     close(model(x, lengths), network(x, lengths), tolerance)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("memory_size", [None, 13])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (DOUBLE, 1e-10)])
+def test_a_published_drawing_network_gives_the_same_distributions(
+    channels: int, memory_size: int | None, dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(1)
+    network = scatter(PublishedDrawing(channels, 29, memory_size=memory_size)).eval().to(dtype)
+    x = randn(4, channels, 29).to(dtype)
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    options = {"memory": "uniform", "depth": network.depth} if memory_size else {}
+    model = from_published(state, dropout=0.3, **options)
+    assert isinstance(model, PixelModel)
+    assert model.training and model.blocks[0].dropout == 0.3
+    model.eval()
+    expected = network(x)
+    assert expected.std() > 0.1 and expected.std(-1).min() > 1e-3  # the pixels' are no constant
+    assert expected.shape == (4, 2 * (3 if channels == 1 else 10), 29)
+    close(model(x), expected, tolerance)
+    state_of_model, steps = model.initial_state(4), []
+    for t in range(29):
+        before = x[..., t - 1] if t else torch.zeros_like(x[..., 0])
+        params, state_of_model = model.step(before, state_of_model)
+        steps.append(params)
+    close(torch.stack(steps, -1), expected, tolerance)
+    assert model.draw(2, size=(5, 6), seed=0).shape == (2, channels, 5, 6)
+
+
+def test_a_state_dict_that_is_not_of_the_published_drawing_network() -> None:
+    state = PublishedDrawing(3, 29).state_dict()
+    assert isinstance(from_published(state), PixelModel)
+
+    def without(key: str) -> dict:
+        return {name: value for name, value in state.items() if name != key}
+
+    for bad, message in [
+        (without("mixing_layers.1.3.bias"), "blocks.1.extra_mixing.bias"),
+        (without("decoder.bias"), "head.bias"),
+        (without("decoder.weight"), "no 'output_mapping.weight'"),
+        ({**state, "output_mapping.weight": torch.zeros(20, 6)}, "'output_mapping.weight'"),
+        ({**state, "decoder.weight": torch.zeros(21, 6, 1)}, "size mismatch for head.weight"),
+        ({**state, "decoder.weight": torch.zeros(9, 6, 1)}, "mixtures must be at least 1"),
+        ({**state, "decoder.weight": torch.zeros(20, 6)}, r"3 dimensions, got shape \(20, 6\)"),
+        ({**state, "encoder.weight": torch.zeros(6, 2, 1)}, r"1 or 3, 1\), got \(6, 2, 1\)"),
+        ({**state, "encoder.weight": torch.zeros(5, 3)}, r"1 or 3, 1\), got \(5, 3\)"),
+        ({**state, "norms.0.running_mean": torch.zeros(6)}, "blocks.0.norm.running_mean"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            from_published(bad)
+
+
 def test_a_loaded_network_trains_as_the_published_one() -> None:
     network, _, x = published("batch")
     network, x = network.double().train(), x.double()
@@ -200,7 +273,9 @@ def test_a_state_dict_that_is_not_of_the_published_network() -> None:
         (without("encoder.bias"), "encoder.bias"),
         (without("norms.1.weight"), "blocks.1.norm.weight"),
         (without("seq_layers.1.w"), "blocks.1.layer.w"),
-        ({**state, "decoder.weight": torch.zeros(2)}, "'decoder.weight'"),
+        ({**state, "output.weight": torch.zeros(2)}, "'output.weight'"),
+        ({**state, "mixing_layers.0.3.bias": torch.zeros(6)}, "'mixing_layers.0.3.bias'"),
+        ({**state, "decoder.weight": torch.zeros(30, 6, 1)}, "'output_mapping.weight'"),
         ({**state, "xencoder.weight": torch.zeros(2)}, "'xencoder.weight'"),
         ({**state, "seq_layers.0.w": torch.zeros(6)}, r"2 dimensions, got shape \(6,\)"),
         ({**state, "encoder.weight": torch.zeros(6)}, r"2 or 3 dimensions, got shape \(6,\)"),
@@ -225,6 +300,8 @@ def test_the_published_networks_have_their_numbers_of_parameters() -> None:
     with torch.device("meta"):
         images = SequenceClassifier(10, channels=3, width=256, layers=10, length=1024)
     assert count(images) == 1_365_514
+    drawing = from_published(PublishedDrawing(3, 1024).state_dict())
+    assert count(drawing) == count(PublishedDrawing(3, 1024))
     options = {"inputs": 18, "embeds": True, "norm": "batch", "kernel_size": 4}
     plain = Published(length=2000, width=8, layers=2, **options)
     ours = SequenceClassifier(

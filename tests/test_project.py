@@ -17,9 +17,9 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 
 #: A module imports only what stands above it.
 LAYERS = """
-    checks filters boundary filterbank dwt scaling memory native longconv rings multires mrconv
-    baselines likelihood models tasks recipes records train bench report
-    figures explore exercises __main__
+    checks cache filters boundary filterbank dwt scaling memory native longconv statistics rings
+    online convolution multires mrconv baselines likelihood models tasks recipes records train
+    pretrained bench comparison published report figures explore exercises commands __main__
 """.split()
 
 TEACHING = {"figures", "explore", "exercises"}

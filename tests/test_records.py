@@ -182,6 +182,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("book/results.md", False),
         ("book/records/bench/a.json", False),
         ("book/records/train/new.json", False),
+        ("mrbook/weights/new.pt", False),
     ],
 )
 def test_a_dirty_tree_gets_no_record(checkout: Path, name: str, dirty: bool) -> None:

@@ -28,7 +28,9 @@ def record(
     **changes: Any,
 ) -> dict[str, Any]:
     """Return a record as the command line writes it, without its environment."""
-    run = Run(find_recipe(name, "paper").but(**changes), seed, score, 1_365_514, "a GPU", data)
+    recipe = find_recipe(name, "paper").but(**changes)
+    code = [{"commit": "0123abc", "dirty": False}]
+    run = Run(recipe, seed, score, 1_365_514, "a GPU", data, code)
     run.best = {"epoch": 3, "valid_score": 0.8}
     run.test = {} if test is None else {"loss": 0.1, "score": test}
     run.seconds = 3600.0 * (seed + 1)
@@ -134,6 +136,20 @@ def test_untied_runs_are_told_apart() -> None:
     s4d = record(model={"layer": "s4d", "layer_options": {}}, test=0.4)
     table = tables(results_page({"a": s4d}), "Tied against untied filters")[0]
     assert table[1][-1] == table[2][-1] == "not run yet"
+
+
+def test_rows_of_33_pixels_stand_with_the_task_but_not_beside_published_figures() -> None:
+    wide = find_recipe("multires-scifar-width33", "cpu")
+    assert wide == find_recipe("multires-scifar", "cpu").but(
+        name=wide.name, source=wide.source, task="scifar-33"
+    )
+    data = {**OFFICIAL, "image": [3, 32, 33]}
+    payload = record(test=0.4, data=data)["payload"] | {"recipe": wide.as_dict()}
+    page = results_page({"a": {"payload": payload}})
+    label = "multires-scifar-width33, cpu (train 5,000, valid 1,000, test 2,000)"
+    assert ours(page, "Sequential CIFAR-10")[label][0] == "40.00 %"
+    tied = tables(page, "Tied against untied filters")[0]
+    assert [row[-1] for row in tied[1:]] == ["not run yet"] * 4
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
@@ -29,6 +30,7 @@ from mrbook.__main__ import main
 from mrbook.tasks import (
     TASKS,
     DataWarning,
+    ImageTask,
     cache,
     cifar,
     cifar_pixels,
@@ -235,7 +237,30 @@ def test_image_of_the_long_range_arena_is_gray(
     assert batch.inputs[2, 0, 37].item() == pytest.approx((pixel - 122.6) / 61, abs=1e-6)
 
 
-@pytest.mark.parametrize(("make", "channels"), [(cifar_pixels, 3), (lra_image, 1)])
+def test_a_blank_column_makes_33_pixels_a_row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official(monkeypatch, write(folder, contents()))
+    task, square = TASKS["scifar-33"](), sequential_cifar10()
+    assert task.name == "scifar-33" and isinstance(task, ImageTask)
+    assert (task.channels, task.length) == (3, 1056)
+    assert task.fingerprint == {**square.fingerprint, "image": [3, 32, 33]}
+    for split in task.splits:
+        assert torch.equal(task.images(split), square.images(split))
+        assert torch.equal(task.labels(split), square.labels(split))
+    batch, narrow = (next(t.batches("test", 4)).inputs for t in (task, square))
+    wide = F.pad(task.images("test")[:4], (0, 1)).flatten(2) / 255  # black
+    mean, std = (torch.tensor(x).view(-1, 1) for x in (cifar.MEAN, cifar.STD))
+    assert torch.allclose(batch, (wide - mean) / std, atol=1e-6)
+    assert torch.equal(batch[..., 33 * 7 : 33 * 7 + 32], narrow[..., 32 * 7 : 32 * 8])
+    assert sequential_cifar10(blank=3).name == "scifar-35"
+    with pytest.raises(ValueError, match="blank must be at least 0, got -1"):
+        sequential_cifar10(blank=-1)
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"), [(cifar_pixels, 3), (lra_image, 1), (TASKS["scifar-33"], 3)]
+)
 def test_their_copies_and_stand_ins_are_marked_too(
     folder: Path, make: Any, channels: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,7 +268,9 @@ def test_their_copies_and_stand_ins_are_marked_too(
     assert "Stand-in data" in capsys.readouterr().out
     assert task.name == "shapes" and task.fingerprint["stands_for"] == "CIFAR-10"
     assert task.fingerprint["mark"] == "drawn shapes, not CIFAR-10"
-    assert task.fingerprint["image"] == [channels, 32, 32] and task.channels == channels
+    width = task.length // 32
+    assert width == (33 if make is TASKS["scifar-33"] else 32)
+    assert task.fingerprint["image"] == [channels, 32, width] and task.channels == channels
     write(folder, contents())
     with pytest.warns(DataWarning, match="other bytes") as caught:
         task = make()

@@ -72,6 +72,30 @@ def test_a_subset_is_the_first_images(task: ImageTask) -> None:
     }
 
 
+def test_blank_columns_make_rows_longer(task: ImageTask) -> None:
+    data = {split: (task.images(split), task.labels(split)) for split in task.splits}
+    wide = ImageTask("t", data, task.classes, task.mean, task.std, {}, blank=2)
+    height, width = task.images("train").shape[-2:]
+    assert wide.length == height * (width + 2) == task.length + 2 * height
+    for each in (wide, wide.subset(train=9)):
+        index = torch.tensor([3, 0, 8])
+        inputs, narrow = each.take("train", index).inputs, task.take("train", index).inputs
+        assert inputs.shape == (3, task.channels, wide.length) and inputs.dtype == torch.float32
+        rows = inputs.unflatten(-1, (height, width + 2))
+        assert torch.equal(rows[..., :width].flatten(-2), narrow)
+        black = -torch.tensor(task.mean) / torch.tensor(task.std)
+        assert torch.allclose(rows[..., width:], black.view(-1, 1, 1), atol=1e-6)
+        assert torch.equal(each.images("train")[index], task.images("train")[index])
+    # an image is turned around, and what is blank stays at the right
+    turned = wide.change(inputs, [lambda images: images.flip(-1), torch.neg])
+    assert torch.equal(task.change(narrow, []), narrow)
+    turned = turned.unflatten(-1, (height, width + 2))
+    assert torch.equal(turned[..., :width], -rows[..., :width].flip(-1))
+    assert torch.equal(turned[..., width:], rows[..., width:])
+    with pytest.raises(ValueError, match="blank must be at least 0, got -1"):
+        ImageTask("t", data, task.classes, task.mean, task.std, {}, blank=-1)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 
 from mrbook.baselines import S4D
 from mrbook.recipes import RECIPES, Recipe, find_recipe
+from mrbook.records import environment
 from mrbook.tasks import ImageTask, Rules, Task, long_listops
 from mrbook.train import (
     CheckpointError,
     DivergedError,
     MilestoneError,
+    Run,
     cosine_with_warmup,
     evaluate,
     fit,
@@ -340,6 +343,31 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
         fit(third, task, SMALL, device="cpu", folder=tmp_path, resume=True, seed=1)
 
 
+def test_a_run_that_goes_on_names_all_the_code_it_was_trained_with(tmp_path: Path) -> None:
+    one, two = {"commit": "1" * 40, "dirty": False}, {"commit": "2" * 40, "dirty": True}
+
+    def stop(entry: dict) -> None:
+        raise KeyboardInterrupt
+
+    def go(here: dict | None, **options: Any) -> Run:
+        model, task = built()
+        options = {"folder": tmp_path, "progress": False, "device": "cpu", "here": here, **options}
+        return fit(model, task, SMALL, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        go({**one, "cpu": "any"}, on_epoch=stop)
+    for here, last in ((one, one), (two, two)):  # the same code again is no change
+        with pytest.raises(KeyboardInterrupt):
+            go(here, resume=True, on_epoch=stop)
+        state = read_checkpoint(tmp_path / "last.pt")
+        assert state["code"] == ([one] if last is one else [one, two])
+    run = go(two, resume=True)
+    assert run.code == [one, two] and run.payload("a command")["code"] == [one, two]
+    here = environment()
+    now = {"commit": here["commit"], "dirty": here["dirty"]}
+    assert go(None, folder=None, resume=False).code == [now]
+
+
 # ---- killed, and many processes -----------------------------------------------------------------
 
 SCRIPT = """
@@ -472,6 +500,7 @@ def test_every_recipe_is_plain_and_builds(recipe: Recipe) -> None:
     published = {("multires-scifar", "paper"): 1_365_514, ("multires-drawing", "paper"): 38_391_908}
     sizes = {
         "scifar": {"channels": 3, "length": 1024, "vocabulary": None},
+        "scifar-33": {"channels": 3, "length": 1056, "vocabulary": None},
         "cifar-pixels": {"channels": 3, "length": 1024, "vocabulary": None},
         "plain-shapes": {"channels": 1, "length": 256, "vocabulary": None},
         "listops": {"channels": 1, "length": 2000, "vocabulary": tuple(range(18))},
@@ -481,4 +510,4 @@ def test_every_recipe_is_plain_and_builds(recipe: Recipe) -> None:
         count = sum(p.numel() for p in recipe.build_model(task).parameters())
     assert count == published.get((recipe.name, recipe.preset), count)
     if recipe.preset == "cpu":
-        assert count < 100_000
+        assert count < 500_000

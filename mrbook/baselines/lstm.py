@@ -79,6 +79,10 @@ class LSTM(nn.Module):
     TypeError, ValueError
         If a size is not an integer or out of range.
 
+    Notes
+    -----
+    The layer has ``8 channels (channels + 1)`` parameters.
+
     Examples
     --------
     >>> layer = LSTM(channels=3)

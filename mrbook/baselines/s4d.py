@@ -189,6 +189,8 @@ class S4D(ConvolutionLayer):
 
     Notes
     -----
+    The layer has ``channels (2 state_size + 2)`` parameters.
+
     The parameters have the names and shapes of the published minimal S4D (there, all but D lie in
     a submodule ``kernel``). It trains log_dt, log_A_real and A_imag at a learning rate of at most
     0.001, without weight decay; `optimizer_options` says so to `mrbook.train.parameter_groups`.
@@ -225,7 +227,6 @@ class S4D(ConvolutionLayer):
             )
         A = s4d_spectrum(init, state_size).expand(self.channels, -1)
         self.init, self.state_size = init, 2 * A.shape[1]
-        self._cache: tuple[tuple, tuple[Tensor, Tensor, Tensor]] | None = None
 
         def parameter(values: Tensor) -> nn.Parameter:
             values = values.to(device, dtype or torch.get_default_dtype())
@@ -261,7 +262,7 @@ class S4D(ConvolutionLayer):
         (Tensor,)
             The oscillators per unit of b, complex, shape ``(batch, channels, state_size / 2)``.
         """
-        self._cache = None
+        self._cache.clear()
         shape = check_count(batch, "batch"), *self.A_imag.shape
         dtype = inner_dtype(self.D).to_complex()
         return (torch.zeros(shape, dtype=dtype, device=self.D.device),)
@@ -299,15 +300,13 @@ class S4D(ConvolutionLayer):
         Where no gradients are recorded they are kept until a parameter changes, or a new sequence
         starts: a change through ``.data`` leaves no trace.
         """
-        learning = torch.is_grad_enabled() or torch.compiler.is_compiling()
-        if learning or any(p.is_inference() for p in self._tensors()):
+
+        def make() -> tuple[Tensor, Tensor, Tensor]:
             log_z, c, D = self._oscillators(dtype)
             return _exp(log_z), c, D
-        key = tuple((p.data_ptr(), p._version) for p in self._tensors())
-        if self._cache is None or self._cache[0] != key:
-            log_z, c, D = self._oscillators(dtype)
-            self._cache = key, (_exp(log_z), c, D)
-        return self._cache[1]
+
+        learning = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        return make() if learning else self._cache.get(self._tensors(), make)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, state_size={self.state_size}, init={self.init!r}"

@@ -9,6 +9,8 @@ SUITES = {
     "drawing": "mrbook.bench.drawing",
     "dwt": "mrbook.bench.dwt",
     "longconv": "mrbook.bench.longconv",
+    "mrconv": "mrbook.bench.mrconv",
     "multires": "mrbook.bench.multires",
+    "online": "mrbook.bench.online",
     "sampling": "mrbook.bench.sampling",
 }

@@ -5,7 +5,8 @@ import gc
 import importlib
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Case", "Timing", "check_equal", "compare", "peak_memory", "run", "table"]
+__all__ = ["Case", "Timing", "check_equal", "compare", "one_thread", "peak_memory", "run", "table"]
 
 Result = Tensor | Sequence[Tensor]
 
@@ -162,6 +163,24 @@ def compare(
         if collecting:
             gc.enable()
     return {name: Timing(tuple(times)) for name, times in seconds.items()}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For methods whose operations are too small to share, such as single time steps.
+
+    Examples
+    --------
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def peak_memory(method: Callable[[], Any], device: str = "cpu") -> int | None:

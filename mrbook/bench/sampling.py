@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mrbook import native
-from mrbook.bench.engine import Case
+from mrbook.bench.engine import Case, one_thread
 from mrbook.bench.multires import conv1d_tree
 from mrbook.multires import MultiresConv
 
@@ -47,14 +47,10 @@ def cases(device: str, layers: int = 4, channels: int = 64, length: int = 1024) 
             return y
 
         x, samples = torch.zeros(1, 1, device=device), []
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # one step of one sequence is too little to share
-        try:
+        with one_thread():
             for t in range(length):
                 x = network(x, convolve) + noise[t]
                 samples.append(x[0, 0])
-        finally:
-            torch.set_num_threads(threads)
         return torch.stack(samples)
 
     @torch.no_grad()

@@ -222,37 +222,41 @@ def _added(x: Tensor, running: Tensor) -> Tensor:
 
 
 def _draw_scores(rng: np.random.Generator, size: int) -> tuple[float, float, int]:
-    p, q = rng.uniform(0.1, 0.95, 2)
-    return float(p), float(q), int(rng.integers(10, 10 ** min(4, 2 + size // 3)))
+    one, other = rng.uniform(0.1, 0.95, 2)
+    return float(one), float(other), int(rng.integers(10, 10 ** min(4, 2 + size // 3)))
 
 
-def _errors(p: float, q: float, n: int) -> float:
-    variance = p * (1 - p) + q * (1 - q)
-    return (p - q) / math.sqrt(variance / n)
+def _variance(accuracy: float, images: int) -> float:
+    return accuracy * (1 - accuracy) / images
 
 
-def _one_error(p: float, q: float, n: int) -> float:
-    return (p - q) / math.sqrt(p * (1 - p) / n)
+def _errors(one: float, other: float, images: int) -> float:
+    return (one - other) / math.sqrt(_variance(one, images) + _variance(other, images))
 
 
-def _no_root(p: float, q: float, n: int) -> float:
-    return (p - q) * n / (p * (1 - p) + q * (1 - q))
+def _one_error(one: float, other: float, images: int) -> float:
+    return (one - other) / math.sqrt(_variance(one, images))
 
 
-def _no_size(p: float, q: float, n: int) -> float:
-    return (p - q) / math.sqrt(p * (1 - p) + q * (1 - q))
+def _no_root(one: float, other: float, images: int) -> float:
+    return (one - other) / (_variance(one, images) + _variance(other, images))
 
 
-def _errors_added(p: float, q: float, n: int) -> float:
-    return (p - q) / (math.sqrt(p * (1 - p) / n) + math.sqrt(q * (1 - q) / n))
+def _no_size(one: float, other: float, images: int) -> float:
+    return _errors(one, other, 1)
 
 
-def _swapped(p: float, q: float, n: int) -> float:
-    return -_errors(p, q, n)
+def _errors_added(one: float, other: float, images: int) -> float:
+    added = math.sqrt(_variance(one, images)) + math.sqrt(_variance(other, images))
+    return (one - other) / added
 
 
-def _difference(p: float, q: float, n: int) -> float:
-    return p - q
+def _swapped(one: float, other: float, images: int) -> float:
+    return _errors(other, one, images)
+
+
+def _difference(one: float, other: float, images: int) -> float:
+    return one - other
 
 
 EXERCISES = (
@@ -408,13 +412,13 @@ EXERCISES = (
         reference=_errors,
         draw=_draw_scores,
         hints=(
-            "An accuracy p on n images has the variance p(1 - p) / n.",
+            "An accuracy A on n images has the variance A(1 - A) / n.",
             "Variances of independent numbers add up, also for a difference. The root comes last.",
         ),
         mistakes=(
             Mistake(_one_error, "Both accuracies are uncertain: add the two variances."),
             Mistake(_no_root, "A standard error is the root of a variance."),
-            Mistake(_no_size, "More images, smaller error: n is missing."),
+            Mistake(_no_size, "More images, smaller error: their number is missing."),
             Mistake(_errors_added, "Add the variances, not the errors, then take the root."),
             Mistake(_swapped, "The sign is flipped: the first minus the second."),
             Mistake(_difference, "That is the difference. Divide it by its standard error."),

@@ -228,32 +228,32 @@ def _pool(x: Tensor, lengths: Tensor) -> Tensor:
     return torch.stack([x[i, :n].mean(0) for i, n in enumerate(lengths)])
 
 
-def _times_the_mask(x: Tensor, lengths: Tensor) -> Tensor:
-    return (x * _real(x, lengths)).sum(1) / lengths[:, None]
+def _largest(x: Tensor, lengths: Tensor) -> Tensor:
+    return torch.stack([x[i, :n].amax(0) for i, n in enumerate(lengths)])
 
 
-def _total(x: Tensor, lengths: Tensor) -> Tensor:
-    return x.masked_fill(~_real(x, lengths), 0).sum(1)
-
-
-def _divides_by_all(x: Tensor, lengths: Tensor) -> Tensor:
-    return _total(x, lengths) / x.shape[1]
-
-
-def _divides_by_longest(x: Tensor, lengths: Tensor) -> Tensor:
-    return _total(x, lengths) / lengths.max()
+def _zeros_win(x: Tensor, lengths: Tensor) -> Tensor:
+    return x.masked_fill(~_real(x, lengths), 0).amax(1)
 
 
 def _one_step_more(x: Tensor, lengths: Tensor) -> Tensor:
-    return _total(x, lengths + 1) / lengths[:, None]
+    return x.masked_fill(~_real(x, lengths + 1), -torch.inf).amax(1)
 
 
 def _last_step(x: Tensor, lengths: Tensor) -> Tensor:
     return x[torch.arange(len(x)), lengths - 1]
 
 
+def _largest_size(x: Tensor, lengths: Tensor) -> Tensor:
+    return _largest(x.abs(), lengths)
+
+
 def _one_number(x: Tensor, lengths: Tensor) -> Tensor:
-    return _total(x, lengths).sum(0) / lengths.sum()
+    return _largest(x, lengths).amax(0)
+
+
+def _over_channels(x: Tensor, lengths: Tensor) -> Tensor:
+    return _largest(x, lengths).amax(1)
 
 
 def _steps(x: Tensor, lengths: Tensor) -> Tensor:
@@ -478,32 +478,31 @@ EXERCISES = (
     ),
     Exercise(
         name="listops-pool",
-        reference=_pool,
+        reference=_largest,
         draw=_draw_padded,
         shrink=False,  # the padding has to stay what it is
         hints=(
             "torch.arange(x.shape[1]) < lengths[:, None] says which steps are real.",
-            "Put zeros where they aren't, sum over time, and divide. By what?",
-            "Zero times NaN is NaN: use masked_fill or torch.where.",
+            "Replace what stands in the padding, so that it never wins. Which number is never the "
+            "largest?",
+            "Zero is larger than all negative numbers, and zero times NaN is NaN: use masked_fill "
+            "with -torch.inf.",
         ),
         mistakes=(
-            Mistake(lambda x, lengths: x.mean(1), "The padding is part of that mean."),
+            Mistake(lambda x, lengths: x.amax(1), "The padding takes part in that maximum."),
             Mistake(
-                _times_the_mask,
-                "Zero times NaN is NaN. Replace what stands in the padding, don't multiply it.",
-            ),
-            Mistake(
-                _divides_by_all,
-                "The sum is right. Divide by the number of real steps, not by the padded length.",
-            ),
-            Mistake(
-                _divides_by_longest,
-                "The sum is right. Each example has a length of its own: divide by that.",
+                _zeros_win,
+                "Zero isn't nothing: where all real values are negative, the padding wins. Put "
+                "-torch.inf there.",
             ),
             Mistake(_one_step_more, "That is one step too many: step lengths[i] is padding."),
-            Mistake(_total, "That is the sum. The mean divides it by the number of real steps."),
             Mistake(_last_step, "That is the last real step alone, as a recurrent network has it."),
-            Mistake(_one_number, "Each example has a mean of its own: the shape is (B, D)."),
+            Mistake(_pool, "That is the mean over the real steps. Take the largest of them."),
+            Mistake(
+                _largest_size, "That is the largest size, without signs. Take the largest value."
+            ),
+            Mistake(_one_number, "Each example has maxima of its own: the shape is (B, D)."),
+            Mistake(_over_channels, "Each channel has a maximum of its own: the shape is (B, D)."),
         ),
     ),
     Exercise(

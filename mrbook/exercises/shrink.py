@@ -37,7 +37,7 @@ def _simpler_arrays(values: np.ndarray) -> Iterator[np.ndarray]:
         candidates.append(impulse)
     candidates.append(np.round(values))
     for k in impulses:
-        for value in (0.0, 1.0, round(float(values.flat[k]))):
+        for value in (0.0, 1.0, np.round(values.flat[k])):
             candidate = values.copy()
             candidate.flat[k] = value
             candidates.append(candidate)
@@ -47,6 +47,11 @@ def _simpler_arrays(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _cost(values: np.ndarray) -> tuple[int, float]:
-    """Order arrays by how hard they are to follow: fractions, nonzero entries, their sizes."""
-    fractions = int(np.count_nonzero(values != np.round(values)))
-    return (2 * fractions + int(np.count_nonzero(values)), float(np.abs(values - 0.1).sum()))
+    """Order arrays by how hard they are to follow: fractions, nonzero entries, their sizes.
+
+    Infinities and NaN count as fractions and have no size.
+    """
+    finite = np.isfinite(values)
+    fractions = int(np.count_nonzero(~finite | (values != np.round(values))))
+    sizes = np.abs(values[finite] - 0.1)
+    return (2 * fractions + int(np.count_nonzero(values)), float(sizes.sum()))

@@ -12,7 +12,7 @@ from mrbook.models.block import Block
 from mrbook.models.layers import make_layer
 from mrbook.models.norm import real_steps
 
-__all__ = ["SequenceClassifier", "masked_mean"]
+__all__ = ["POOLS", "SequenceClassifier", "last_step", "masked_mean"]
 
 
 def masked_mean(x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -42,6 +42,38 @@ def masked_mean(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     return total / lengths.to(x.device).clamp(min=1)[:, None]
 
 
+def last_step(x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The last real time step.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape ``(batch, length, channels)``.
+    lengths : Tensor, optional
+        True lengths, integers of shape ``(batch,)``. Default: all steps are real.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(batch, channels)``; 0 for a sequence without a step.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
+    >>> last_step(x, torch.tensor([2]))
+    tensor([[3.]])
+    """
+    if lengths is None:
+        return x[:, -1]
+    lengths = lengths.to(x.device)
+    last = x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
+    return last.masked_fill((lengths == 0)[:, None], 0)
+
+
+#: What a sequence comes down to, by name.
+POOLS = {"mean": masked_mean, "last": last_step}
+
+
 class SequenceClassifier(nn.Module):
     """Classify sequences with a stack of residual blocks around any sequence layer.
 
@@ -67,15 +99,18 @@ class SequenceClassifier(nn.Module):
         Probability of dropping a channel.
     norm : {"layer", "batch"}
         Normalization after each block.
+    pool : {"mean", "last"}
+        What of the last block goes into the last linear map: the mean over the real time steps, or
+        the last of them, at which a causal network has to know the answer.
     pair : bool
-        Each example is two sequences, rows 2i and 2i + 1 of the inputs; their means a and b go as
-        (a, b, a - b, a b) into the last linear map.
+        Each example is two sequences, rows 2i and 2i + 1 of the inputs; what the pool makes of
+        them, a and b, goes as (a, b, a - b, a b) into the last linear map.
 
     Raises
     ------
     ValueError
         If a number is out of range, neither or both of channels and vocabulary are given, or there
-        is no such layer or norm.
+        is no such layer, norm or pool.
 
     Examples
     --------
@@ -99,6 +134,7 @@ class SequenceClassifier(nn.Module):
         layer_options: Mapping[str, Any] | None = None,
         dropout: float = 0.0,
         norm: str = "layer",
+        pool: str = "mean",
         pair: bool = False,
     ) -> None:
         super().__init__()
@@ -109,7 +145,9 @@ class SequenceClassifier(nn.Module):
                 f"give either channels or vocabulary, got channels={channels} and "
                 f"vocabulary={vocabulary}"
             )
-        self.channels, self.pair = channels, pair
+        if pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        self.channels, self.pool, self.pair = channels, pool, pair
         self.encoder: nn.Linear | nn.Embedding
         if channels is not None:
             self.encoder = nn.Linear(check_count(channels, "channels"), width)
@@ -152,7 +190,7 @@ class SequenceClassifier(nn.Module):
         return self.head(x)
 
     def features(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mean over time after the last block, shape ``(batch, width)``; inputs as for a call."""
+        """What the pool makes of the last block, ``(batch, width)``; inputs as for a call."""
         self._check(inputs)
         x = inputs[:, None] if self.channels is None else inputs
         if lengths is not None:  # not even NaN may matter there, or a number of no token
@@ -160,7 +198,7 @@ class SequenceClassifier(nn.Module):
         x = self.encoder(x[:, 0] if self.channels is None else x.mT)
         for block in self.blocks:
             x = block(x, lengths)
-        return masked_mean(x, lengths)
+        return POOLS[self.pool](x, lengths)
 
     def _check(self, inputs: Tensor) -> None:
         if self.channels is not None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from mrbook.baselines import LSTM, S4D
+from mrbook.baselines import LSTM, S4D, Attention, LongConv, SGConv, WaveNet
+from mrbook.mrconv import MRConv
 from mrbook.multires import MultiresConv
 
 __all__ = ["LAYERS", "make_layer"]
@@ -14,8 +15,13 @@ __all__ = ["LAYERS", "make_layer"]
 #: ``layer(channels, length=length, **options)``.
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "multires": MultiresConv,
+    "mrconv": MRConv,
     "s4d": S4D,
+    "sgconv": SGConv,
+    "longconv": LongConv,
     "lstm": LSTM,
+    "wavenet": WaveNet,
+    "attention": Attention,
 }
 
 

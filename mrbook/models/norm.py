@@ -1,9 +1,10 @@
 """Normalization of activations ``(batch, length, channels)`` that knows what padding is."""
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from mrbook.longconv import inner_dtype
+from mrbook.statistics import check_steps, follow, several_processes, sum_over_processes
 
 __all__ = ["NORMS", "BatchNorm", "LayerNorm", "real_steps"]
 
@@ -79,12 +80,6 @@ class BatchNorm(nn.BatchNorm1d):
     tensor([-1.0000,  1.0000])
     """
 
-    # What `_follow` relies on; the base class has Nones here for variants that this has not.
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-    momentum: float
-
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(channels, eps, momentum)
 
@@ -104,46 +99,25 @@ class BatchNorm(nn.BatchNorm1d):
         Tensor
             Shape and dtype of x.
         """
-        several = distributed.is_available() and distributed.is_initialized()
-        if not self.training or (lengths is None and not several):
+        if not self.training or (lengths is None and not several_processes()):
             return super().forward(x.flatten(0, -2)).reshape(x.shape)
-        return self._masked(x.to(inner_dtype(x)), lengths, several).to(x.dtype)
+        return self._masked(x.to(inner_dtype(x)), lengths).to(x.dtype)
 
-    def _masked(self, x: Tensor, lengths: Tensor | None, several: bool) -> Tensor:
+    def _masked(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
             count, kept = x.new_full((), x[..., 0].numel()), x
         else:
             real = real_steps(x, lengths)
             count, kept = real.sum().to(x.dtype), x.masked_fill(~real, 0)
-        total = torch.cat([kept.sum((0, 1)), count[None]])
-        if several:
-            total = _sum_over_processes(total)
-        count = total[-1]
-        if x.device.type == "cpu" and not torch.compiler.is_compiling() and count < 2:
-            raise ValueError(f"lengths must leave at least 2 time steps, got {int(count)}")
+        total = sum_over_processes(torch.cat([kept.sum((0, 1)), count[None]]))
+        count = check_steps(total[-1])
         mean = total[:-1] / count
         centered = kept - mean
         if lengths is not None:
             centered = centered.masked_fill(~real, 0)
-        squares = centered.square().sum((0, 1))
-        if several:
-            squares = _sum_over_processes(squares)
-        variance = squares / count
-        self._follow(mean, squares / (count - 1))
+        variance = sum_over_processes(centered.square().sum((0, 1))) / count
+        follow(self, mean, variance, count)
         return centered * ((variance + self.eps).rsqrt() * self.weight) + self.bias
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Let the running statistics follow, as `torch.nn.BatchNorm1d` does."""
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
-
-
-def _sum_over_processes(x: Tensor) -> Tensor:
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(x)  # its gradient is summed over the processes, too
 
 
 #: Normalizations by name.

@@ -11,6 +11,7 @@ from mrbook.tasks.listops import ListOps, long_listops
 from mrbook.tasks.nested import Rules
 from mrbook.tasks.pathfinder import lra_pathfinder
 from mrbook.tasks.paths import draw_paths, sequential_paths
+from mrbook.tasks.recall import symbol_recall
 from mrbook.tasks.shapes import draw_shapes, sequential_shapes
 from mrbook.tasks.texts import ByteTask, lra_retrieval, lra_text
 from mrbook.tasks.tokens import TokenTask
@@ -39,11 +40,13 @@ __all__ = [
     "sequential_cifar10",
     "sequential_paths",
     "sequential_shapes",
+    "symbol_recall",
 ]
 
 #: The tasks by name, as recipes and the command line name them.
 TASKS: dict[str, Callable[..., Task]] = {
     "scifar": sequential_cifar10,
+    "scifar-33": partial(sequential_cifar10, blank=1),
     "cifar-pixels": cifar_pixels,
     "shapes": sequential_shapes,
     "plain-shapes": partial(sequential_shapes, size=16, channels=1, plain=True),
@@ -54,4 +57,5 @@ TASKS: dict[str, Callable[..., Task]] = {
     "lra-pathfinder": lra_pathfinder,
     "lra-pathx": partial(lra_pathfinder, size=128),
     "paths": sequential_paths,
+    "recall": symbol_recall,
 }

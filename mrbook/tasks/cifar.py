@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrbook.checks import check_count
 from mrbook.tasks.base import SPLIT_SEED, fixed_order
 from mrbook.tasks.cache import DataWarning, banner, data_folder, download, on_a_page
 from mrbook.tasks.images import ImageTask
@@ -65,12 +66,18 @@ GRAY_MEAN, GRAY_STD = 122.6 / 255, 61 / 255
 
 
 def sequential_cifar10(
-    *, download: bool | Literal["ask"] = False, folder: str | Path | None = None
+    *,
+    blank: int = 0,
+    download: bool | Literal["ask"] = False,
+    folder: str | Path | None = None,
 ) -> ImageTask:
     """Sequential CIFAR-10, or the stand-in where it can't be had.
 
     Parameters
     ----------
+    blank : int
+        Black columns to append to each image. With one, rows are 33 pixels long, no power of two,
+        and an image is 1,056 steps; the task is called ``scifar-33``.
     download : bool or "ask"
         What to do where the data are not there: fetch them (170 MB, once), ask the reader first,
         or do without. While the book is built nothing is ever fetched or asked.
@@ -88,10 +95,11 @@ def sequential_cifar10(
     Raises
     ------
     ValueError
-        If the folder is there but incomplete or damaged.
+        If the folder is there but incomplete or damaged, or `blank` is negative.
     """
     if download not in (True, False, "ask"):
         raise ValueError(f'download must be True, False or "ask", not {download!r}')
+    blank = check_count(blank, "blank", 0)
     root = data_folder() if folder is None else Path(folder).expanduser()
     place = root if root.name == FOLDER else root / FOLDER
     reason = "CIFAR-10 is not in the data folder"
@@ -109,8 +117,11 @@ def sequential_cifar10(
         )
         task = sequential_shapes()
         task.fingerprint = {**task.fingerprint, "stands_for": "CIFAR-10"}
+    else:
+        task = _task(place)
+    if blank == 0:
         return task
-    return _task(place)
+    return _derived(task, f"scifar-{32 + blank}", task.images, task.mean, task.std, blank)
 
 
 def cifar_pixels(
@@ -158,13 +169,15 @@ def _derived(
     images: Callable[[str], Tensor],
     mean: Sequence[float],
     std: Sequence[float],
+    blank: int = 0,
 ) -> ImageTask:
-    """The task with other images or another scale."""
+    """The task with other images, another scale, or blank columns."""
     if "stands_for" in task.fingerprint:
         name = task.name
     data = {split: (images(split), task.labels(split)) for split in task.splits}
-    fingerprint = {**task.fingerprint, "image": list(data["train"][0].shape[1:])}
-    return ImageTask(name, data, task.classes, mean, std, fingerprint)
+    channels, height, width = data["train"][0].shape[1:]
+    fingerprint = {**task.fingerprint, "image": [channels, height, width + blank]}
+    return ImageTask(name, data, task.classes, mean, std, fingerprint, blank=blank)
 
 
 def _gray(images: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Images read as sequences, pixel by pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mrbook.checks import check_count
 from mrbook.tasks.base import SPLITS, Batch, Task
 
 __all__ = ["ImageTask"]
@@ -30,6 +32,8 @@ class ImageTask(Task):
         One for each channel, on the scale where pixels lie between 0 and 1.
     fingerprint : mapping
         See `Task`; the sizes of the splits are added.
+    blank : int
+        Black columns that a batch has at the right of each image, which makes its rows longer.
 
     Raises
     ------
@@ -53,6 +57,8 @@ class ImageTask(Task):
         mean: Sequence[float],
         std: Sequence[float],
         fingerprint: Mapping[str, Any],
+        *,
+        blank: int = 0,
     ) -> None:
         if set(data) != set(SPLITS):
             raise ValueError(f"data must have the splits {', '.join(SPLITS)}, not {sorted(data)}")
@@ -75,7 +81,8 @@ class ImageTask(Task):
         self.name = name
         self.classes = tuple(classes)
         self.channels = shape[0]
-        self.length = shape[1] * shape[2]
+        self.blank = check_count(blank, "blank", 0)
+        self.length = shape[1] * (shape[2] + blank)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.fingerprint = {
@@ -90,7 +97,7 @@ class ImageTask(Task):
         return len(self._data[self._check_split(split)][1])
 
     def images(self, split: str) -> Tensor:
-        """Images of a split, uint8 of shape ``(n, channels, height, width)``."""
+        """Images of a split without blank columns, uint8 ``(n, channels, height, width)``."""
         return self._data[self._check_split(split)][0]
 
     def labels(self, split: str) -> Tensor:
@@ -101,7 +108,30 @@ class ImageTask(Task):
         """Take the first images of some splits; see `Task.subset`."""
         kept = self._check_sizes(sizes)
         data = {s: (x[: kept[s]], y[: kept[s]]) for s, (x, y) in self._data.items()}
-        return ImageTask(self.name, data, self.classes, self.mean, self.std, self.fingerprint)
+        about = self.name, data, self.classes, self.mean, self.std, self.fingerprint
+        return ImageTask(*about, blank=self.blank)
+
+    def change(self, inputs: Tensor, changes: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+        """Change the images of a batch; blank columns stay what and where they are.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            Of a `Batch` of this task, shape ``(batch, channels, length)``.
+        changes : iterable of callable
+            Applied one after the other to images, shape ``(batch, channels, height, width)``.
+
+        Returns
+        -------
+        Tensor
+            Shape of the inputs.
+        """
+        height, width = self.images("train").shape[-2:]
+        rows = inputs.unflatten(-1, (height, width + self.blank))
+        images = rows[..., :width]
+        for change in changes:
+            images = change(images)
+        return torch.cat([images, rows[..., width:]], -1).flatten(-2)
 
     def _plan(self, split: str, batch_size: int, generator: torch.Generator | None) -> list[Tensor]:
         n = self.size(split)
@@ -114,7 +144,8 @@ class ImageTask(Task):
     def _take(self, split: str, index: Tensor, device: torch.device) -> Batch:
         if (split, device) not in self._stored:
             images, labels = self._data[split]
-            self._stored[split, device] = images.flatten(2).to(device), labels.to(device)
+            rows = F.pad(images, (0, self.blank)) if self.blank else images
+            self._stored[split, device] = rows.flatten(2).to(device), labels.to(device)
         images, labels = self._stored[split, device]
         index = index.to(device)
         mean = 255 * torch.tensor(self.mean, device=device).view(-1, 1)

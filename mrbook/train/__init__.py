@@ -2,8 +2,9 @@
 
 from mrbook.train.augment import AUGMENTATIONS
 from mrbook.train.checkpoint import CheckpointError, read_checkpoint
+from mrbook.train.device import best_device, usable_device
 from mrbook.train.evaluation import evaluate
-from mrbook.train.loop import best_device, fit
+from mrbook.train.loop import fit
 from mrbook.train.optimizer import parameter_groups
 from mrbook.train.processes import join
 from mrbook.train.run import DivergedError, MilestoneError, Run
@@ -22,4 +23,5 @@ __all__ = [
     "join",
     "parameter_groups",
     "read_checkpoint",
+    "usable_device",
 ]

@@ -10,7 +10,7 @@ import torch
 
 __all__ = ["CheckpointError", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
 
-_FORMAT = "mrbook checkpoint 1"
+_FORMAT = "mrbook checkpoint 2"
 
 
 class CheckpointError(ValueError):
@@ -91,7 +91,7 @@ def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> 
 
 
 def load_checkpoint(
-    folder: str | Path, run: dict[str, Any], *, device: torch.device | str = "cpu"
+    folder: str | Path, run: dict[str, Any] | None = None, *, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Read the newest good checkpoint of a run.
 
@@ -99,8 +99,8 @@ def load_checkpoint(
     ----------
     folder : str or Path
         Where `save_checkpoint` wrote.
-    run : dict
-        What tells this run from others; a checkpoint's ``run`` must equal it.
+    run : dict, optional
+        What tells this run from others; a checkpoint's ``run`` must equal it. Default: any run.
     device : torch.device or str
         Where its tensors shall be.
 
@@ -121,7 +121,8 @@ def load_checkpoint(
     for path in found:
         try:
             state = read_checkpoint(path, device=device)
-            if different := _differences(run, state.get("run", {})):
+            theirs = state.get("run", {})
+            if different := _differences(theirs if run is None else run, theirs):
                 raise CheckpointError(f"{path} is of another run: {different}")
             return state, refused
         except CheckpointError as error:

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,22 @@ from torch import Tensor, nn
 
 from mrbook.checks import check_count
 from mrbook.recipes import Recipe
-from mrbook.tasks import Batch, ImageTask, Task
+from mrbook.records import environment
+from mrbook.tasks import Task
 from mrbook.tasks.cache import progress_bar
-from mrbook.train.augment import AUGMENTATIONS
 from mrbook.train.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from mrbook.train.evaluation import amp_dtype, evaluate
+from mrbook.train.device import best_device
+from mrbook.train.evaluation import evaluate
 from mrbook.train.interrupt import interruptible
 from mrbook.train.memory import kept_memory
-from mrbook.train.objectives import objective_of
-from mrbook.train.optimizer import make_optimizer
-from mrbook.train.processes import rank, share, sum_over_processes, world
+from mrbook.train.processes import rank
 from mrbook.train.run import DivergedError, MilestoneError, Run, peak_memory
-from mrbook.train.schedule import cosine_with_warmup
+from mrbook.train.step import Stepper
 
-__all__ = ["best_device", "fit"]
+__all__ = ["fit"]
 
 _LOOK_EVERY = 20  # steps on a GPU between two looks at the losses, which wait for it
 _DIVERGED = 4.0  # times the first losses
-
-
-def best_device() -> torch.device:
-    """CUDA where it is, then Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def fit(
@@ -54,6 +46,7 @@ def fit(
     progress: bool = True,
     test: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    here: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train a model.
 
@@ -96,6 +89,9 @@ def fit(
         Whether to read the test data at the end.
     on_epoch : callable, optional
         Called by the first process after each epoch with its entry of the curve.
+    here : mapping, optional
+        What `mrbook.records.environment` said when the program began. Default: now. A run that is
+        taken up again tells all code it was trained with.
 
     Returns
     -------
@@ -120,8 +116,9 @@ def fit(
     if not checkpoint_seconds >= 0:
         raise ValueError(f"checkpoint_seconds must not be negative, got {checkpoint_seconds}")
     where = best_device() if device is None else torch.device(device)
-    seed = check_count(seed, "seed", 0)
-    training = _Training(model, task, recipe, where, seed, folder, compile)
+    stepper = Stepper(model, task, recipe, where, check_count(seed, "seed", 0), compile)
+    here = environment() if here is None else here
+    training = _Training(stepper, folder, {name: here[name] for name in ("commit", "dirty")})
     training.pause, training.milestones = checkpoint_seconds, milestones
     training.on_epoch = on_epoch
     if resume:
@@ -132,50 +129,28 @@ def fit(
 
 
 class _Training:
-    """All that changes while a run goes on, and all that doesn't."""
+    """A run: epochs of steps, what was best, checkpoints, and what may go wrong."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        recipe: Recipe,
-        device: torch.device,
-        seed: int,
-        folder: str | Path | None,
-        compile: bool | None,
-    ) -> None:
-        self.model, self.task, self.recipe = model.to(device), task, recipe
-        self.device, self.seed = device, seed
+    def __init__(self, stepper: Stepper, folder: str | Path | None, code: dict[str, Any]) -> None:
+        self.stepper, self.recipe, self.task = stepper, stepper.recipe, stepper.task
+        self.model, self.objective = stepper.model, stepper.objective
         self.folder = None if folder is None else Path(folder)
-        self.objective = objective_of(model)
-        self.augment = _augmentations(task, recipe)
-        self.optimizer = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.betas)
-        self.amp = amp_dtype(device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp == torch.float16)
-        self.per_epoch = task.steps("train", recipe.batch_size)
-        self.total = self.per_epoch * recipe.epochs
-        self.warmup = round(self.per_epoch * recipe.warmup_epochs)
-        self.network = self._network(device.type == "cuda" if compile is None else compile)
-        parameters = sum(p.numel() for p in model.parameters())
         self.run = Run(
-            recipe, seed, self.objective.score, parameters, _name(device), task.fingerprint
+            self.recipe,
+            stepper.seed,
+            self.objective.score,
+            sum(p.numel() for p in self.model.parameters()),
+            _name(stepper.device),
+            self.task.fingerprint,
+            [code],
         )
-        self.step = 0  # steps taken
-        self.sums = torch.zeros(3, device=device, dtype=torch.float64)  # loss, score, examples
+        # of this epoch: loss, score, examples
+        self.sums = torch.zeros(3, device=stepper.device, dtype=torch.float64)
         self.recent: list[Tensor] = []  # losses not looked at yet
         self.first_loss: float | None = None
         self.busy = 0.0  # seconds spent in training steps
         self.pause, self.milestones = 60.0, True
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
-
-    def _network(self, compile: bool) -> nn.Module:
-        network = self.model
-        if compile:
-            network = torch.compile(network)  # type: ignore[assignment]
-        if world() > 1:
-            ids = [self.device.index] if self.device.type == "cuda" else None
-            network = nn.parallel.DistributedDataParallel(network, device_ids=ids)
-        return network
 
     # ---- the run --------------------------------------------------------------------------------
 
@@ -183,9 +158,9 @@ class _Training:
         """Train to the end, or to a signal."""
         began = time.perf_counter() - self.run.seconds
         saved = time.perf_counter()
-        size = self.task.size("train")
-        done = self.step // self.per_epoch * size
-        done += self.step % self.per_epoch * self.recipe.batch_size
+        stepper, size = self.stepper, self.task.size("train")
+        done = stepper.step // stepper.per_epoch * size
+        done += stepper.step % stepper.per_epoch * self.recipe.batch_size
         bar = progress_bar(
             size * self.recipe.epochs,
             self.recipe.name,
@@ -194,20 +169,22 @@ class _Training:
             disable=not progress or rank() > 0,
         )
         with bar:
-            while self.step < self.total:
-                epoch, first = divmod(self.step, self.per_epoch)
+            while stepper.step < stepper.total:
+                epoch, first = divmod(stepper.step, stepper.per_epoch)
                 if first == 0:
                     self.sums.zero_()
-                for index in self._plan(epoch)[first:]:
+                for index in stepper.plan(epoch)[first:]:
                     tick = time.perf_counter()
-                    self._step(index)
+                    seen = stepper.take(index)
+                    self.sums += seen
+                    self.recent.append(seen[0] / seen[2])
                     looked = self._look()
                     self.busy += time.perf_counter() - tick
                     self.run.seconds = time.perf_counter() - began
                     bar.update(len(index))
                     if looked:
                         bar.set_postfix(self._status(epoch), refresh=False)
-                    if self.step % self.per_epoch == 0:
+                    if stepper.step % stepper.per_epoch == 0:
                         self._end_epoch(epoch)
                         self.run.seconds = time.perf_counter() - began
                         self.save()
@@ -217,58 +194,10 @@ class _Training:
                         saved = time.perf_counter()
                     if interrupted.is_set():
                         self.save()
-                        raise KeyboardInterrupt(f"stopped after step {self.step}")
+                        raise KeyboardInterrupt(f"stopped after step {stepper.step}")
                     if time.perf_counter() - saved >= self.pause:
                         self.save()
                         saved = time.perf_counter()
-
-    def _plan(self, epoch: int) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-        return self.task.plan("train", self.recipe.batch_size, generator)
-
-    def _step(self, index: Tensor) -> None:
-        self.model.train()
-        lr = cosine_with_warmup(self.step, self.total, self.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["top_lr"]
-        torch.manual_seed(_mix(self.seed, self.recipe.epochs + self.step, rank()))
-        batch, lengths, real = self._take("train", index)
-        if self.augment:
-            batch = batch._replace(inputs=self._augmented(batch.inputs))
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            outputs = self.objective.predict(self.network, batch, lengths)
-        losses, scores = self.objective.judge(outputs, batch)
-        total = losses.sum() if real else 0 * losses.sum()
-        # Processes average their gradients: each gives its share of the sum, times their number.
-        loss = total * (world() / len(index))
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        if self.recipe.clip is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        with torch.no_grad():
-            seen = torch.stack([total.double(), scores.sum().double(), total.new_tensor(real)])
-            seen = sum_over_processes(seen if real else torch.zeros_like(seen))
-            self.sums += seen
-            self.recent.append(seen[0] / seen[2])
-        self.step += 1
-
-    def _take(self, split: str, index: Tensor) -> tuple[Batch, Tensor | None, int]:
-        part, real = share(index, rank(), world())
-        batch = self.task.take(split, part, self.device)
-        lengths = batch.lengths
-        if not real:  # nothing of it may count, in batch statistics neither
-            lengths = torch.zeros(len(batch.inputs), dtype=torch.int64, device=self.device)
-        return batch, lengths, real
-
-    def _augmented(self, inputs: Tensor) -> Tensor:
-        assert isinstance(self.task, ImageTask)
-        images = inputs.unflatten(-1, self.task.images("train").shape[-2:])
-        for change in self.augment:
-            images = change(images)
-        return images.flatten(-2)
 
     def _end_epoch(self, epoch: int) -> None:
         loss, score, examples = self.sums.tolist()
@@ -279,7 +208,7 @@ class _Training:
             "train_score": score / examples,
             "valid_loss": valid_loss,
             "valid_score": valid_score,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.stepper.optimizer.param_groups[0]["lr"],
             "seconds": round(self.run.seconds, 2),
         }
         self.run.curve.append(entry)
@@ -287,7 +216,13 @@ class _Training:
             self.run.best = entry
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
             if self.folder is not None and rank() == 0:
-                state = {"run": self._identity(), "model": self.best_weights, "best": entry}
+                state = {
+                    "run": self._identity(),
+                    "model": self.best_weights,
+                    "best": entry,
+                    "kind": self.recipe.kind,
+                    "options": self.recipe.model_options(self.task),
+                }
                 save_checkpoint(self.folder, state, "best")
 
     def _better(self, new: float, old: float) -> bool:
@@ -299,7 +234,7 @@ class _Training:
         if test:
             loss, score = evaluate(self.model, self.task, "test", self.recipe.batch_size)
             self.run.test = {"loss": loss, "score": score}
-        self.run.memory = peak_memory(self.device)
+        self.run.memory = peak_memory(self.stepper.device)
         self.run.examples_per_second = (
             self.recipe.epochs * self.task.size("train") / max(self.busy, 1e-9)
         )
@@ -310,11 +245,12 @@ class _Training:
 
     def _look(self) -> bool:
         """Look at the losses of the last steps, on a GPU now and then."""
-        due = self.device.type != "cuda" or len(self.recent) >= _LOOK_EVERY
-        if not due and self.step % self.per_epoch:
+        stepper = self.stepper
+        due = stepper.device.type != "cuda" or len(self.recent) >= _LOOK_EVERY
+        if not due and stepper.step % stepper.per_epoch:
             return False
         losses = torch.stack(self.recent).tolist()
-        begin = self.step - len(losses)
+        begin = stepper.step - len(losses)
         self.recent.clear()
         if self.first_loss is None:
             self.first_loss = losses[0]
@@ -322,13 +258,13 @@ class _Training:
             if not math.isfinite(loss):
                 self._diverged(begin + i, f"the loss is {loss}")
         mean = sum(losses) / len(losses)
-        if mean > _DIVERGED * max(self.first_loss, 1.0) and self.step > self.per_epoch // 10:
+        if mean > _DIVERGED * max(self.first_loss, 1.0) and stepper.step > stepper.per_epoch // 10:
             text = f"the loss is {mean:.3g}, and began at {self.first_loss:.3g}"
             self._diverged(begin, text)
         return True
 
     def _diverged(self, step: int, what: str) -> None:
-        lr = cosine_with_warmup(step, self.total, self.warmup) * self.recipe.lr
+        lr = self.stepper.lr(step) * self.recipe.lr
         good = "there is no checkpoint"
         if self.folder is not None and (self.folder / "last.pt").exists():
             good = f"the last good checkpoint is {self.folder / 'last.pt'}"
@@ -362,7 +298,7 @@ class _Training:
         data = self.task.fingerprint
         return {
             "recipe": repr(recipe),
-            "seed": self.seed,
+            "seed": self.run.seed,
             "data": repr({key: data[key] for key in sorted(data)}),
         }
 
@@ -372,64 +308,45 @@ class _Training:
             return
         self._look_now()
         if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
-            self._diverged(self.step - 1, "a weight is not finite")
+            self._diverged(self.stepper.step - 1, "a weight is not finite")
         state = {
             "run": self._identity(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "step": self.step,
+            **self.stepper.state_dict(),
             "sums": self.sums,
             "first_loss": self.first_loss,
             "curve": self.run.curve,
             "best": self.run.best,
             "seconds": self.run.seconds,
             "busy": self.busy,
+            "code": self.run.code,
         }
         save_checkpoint(self.folder, state)
 
     def _look_now(self) -> None:
         if self.recent and not torch.stack(self.recent).isfinite().all():
-            self._diverged(self.step - len(self.recent), "the loss is not finite")
+            self._diverged(self.stepper.step - len(self.recent), "the loss is not finite")
 
     def resume(self) -> None:
         """Take up the newest good checkpoint, if there is any."""
         assert self.folder is not None
-        state, refused = load_checkpoint(self.folder, self._identity(), device=self.device)
+        device = self.stepper.device
+        state, refused = load_checkpoint(self.folder, self._identity(), device=device)
         for reason in refused:
             warnings.warn(f"{reason}; going on from the checkpoint before", stacklevel=3)
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.first_loss = state["step"], state["first_loss"]
-        self.sums = state["sums"].to(self.device)
+        self.stepper.load_state_dict(state)
+        self.first_loss, self.sums = state["first_loss"], state["sums"].to(device)
         self.run.curve, self.run.best = state["curve"], state["best"]
         self.run.seconds, self.busy = state["seconds"], state["busy"]
+        before = state["code"]
+        self.run.code = before if before[-1] == self.run.code[0] else before + self.run.code
         if self.run.best:
-            best = read_checkpoint(self.folder / "best.pt", device=self.device)
+            best = read_checkpoint(self.folder / "best.pt", device=device)
             self.best_weights = best["model"]
 
 
 # ---- details ------------------------------------------------------------------------------------
-
-
-def _augmentations(task: Task, recipe: Recipe) -> list[Any]:
-    for name in recipe.augment:
-        if name not in AUGMENTATIONS:
-            raise ValueError(f"augment must be of {', '.join(AUGMENTATIONS)}, got {name!r}")
-    if recipe.augment and not isinstance(task, ImageTask):
-        raise ValueError(f"augment is for images, the task is {task.name}")
-    return [AUGMENTATIONS[name] for name in recipe.augment]
-
-
-def _mix(*numbers: int) -> int:
-    """One seed from a few numbers, different for each."""
-    seed = 0
-    for number in numbers:
-        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) % (1 << 63)
-    return seed
 
 
 def _name(device: torch.device) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, distributed
 
+from mrbook.train.device import usable_device
+
 __all__ = ["join", "rank", "share", "sum_over_processes", "world"]
 
 
@@ -25,30 +27,44 @@ def _several() -> bool:
 
 
 @contextlib.contextmanager
-def join(device: str | None = None) -> Iterator[str | None]:
+def join(device: str | None = None) -> Iterator[str]:
     """Join the other processes where ``torchrun`` started this one, and leave them at the end.
 
     Parameters
     ----------
     device : str, optional
-        As the user gave it.
+        As the user gave it. Default: `best_device`, of several processes CUDA or the CPU.
 
     Yields
     ------
-    str or None
+    str
         The device of this process: with CUDA and several processes one GPU each.
+
+    Raises
+    ------
+    ValueError
+        If the device can't be used here, or there are too few GPUs; all processes of a machine
+        raise it.
     """
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
-        yield device
+        yield usable_device(device)
         return
-    cuda = torch.device(device).type == "cuda" if device else torch.cuda.is_available()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    cuda = device.split(":")[0] == "cuda"
     if cuda:
         local = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.cuda.set_device(local)
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if (count := torch.cuda.device_count()) < processes:
+            raise ValueError(
+                f"device {device!r} can't be used here: {processes} processes need a GPU each, "
+                f"there are {count}"
+            )
         device = f"cuda:{local}"
+        torch.cuda.set_device(local)
+    device = usable_device(device)
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield device or "cpu"
+        yield device
     finally:
         distributed.destroy_process_group()
 

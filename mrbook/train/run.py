@@ -38,6 +38,9 @@ class Run:
         Where.
     data : dict
         The task's fingerprint.
+    code : list of dict
+        Code that it was trained with, ``commit`` and ``dirty`` as `mrbook.records.environment`
+        says them: one entry, or several where the run was taken up again with other code.
     curve : list of dict
         For each epoch ``epoch``, ``train_loss``, ``train_score``, ``valid_loss``, ``valid_score``,
         ``lr`` of its last step, and ``seconds`` since the start.
@@ -59,6 +62,7 @@ class Run:
     parameters: int
     device: str
     data: dict[str, Any]
+    code: list[dict[str, Any]]
     curve: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
@@ -79,7 +83,7 @@ class Run:
         command : str
             The command that makes the same run again.
         """
-        names = "seed", "score", "parameters", "device", "data", "curve", "best", "test"
+        names = "seed", "score", "parameters", "device", "data", "code", "curve", "best", "test"
         return {
             "command": command,
             "recipe": self.recipe.as_dict(),

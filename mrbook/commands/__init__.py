@@ -1,0 +1,1 @@
+"""Commands of ``python -m mrbook`` that are too long for `mrbook.__main__`."""
