@@ -19,6 +19,7 @@ from mrbook.models import (
     PixelModel,
     SequenceClassifier,
     from_published,
+    last_step,
     make_layer,
     masked_mean,
     real_steps,
@@ -635,6 +636,26 @@ def test_the_mean_over_real_steps() -> None:
     close(y[2], x[2, :2].mean(0), 1e-12)
     assert not y[1].any()
     close(masked_mean(x[:2]), x[:2].mean(1), 1e-12)
+
+
+def test_the_last_real_step() -> None:
+    x = randn(3, 5, 2)
+    y = last_step(x, torch.tensor([5, 0, 2]))
+    assert torch.equal(y, torch.stack([x[0, 4], torch.zeros_like(x[1, 0]), x[2, 1]]))
+    assert torch.equal(last_step(x), x[:, -1])
+
+
+def test_the_pool_feeds_the_last_map() -> None:
+    model = classifier(vocabulary=5, pool="last").eval()
+    tokens, lengths = torch.randint(5, (3, 9)), torch.tensor([9, 4, 1])
+    y = model(tokens, lengths)
+    for i, n in enumerate(lengths):
+        x = model.encoder(tokens[i : i + 1, :n])
+        for block in model.blocks:
+            x = block(x)
+        close(y[i], model.head(x[0, -1]), 1e-12)
+    with pytest.raises(ValueError, match="pool must be one of mean, last, got 'max'"):
+        classifier(vocabulary=5, pool="max")
 
 
 def test_pairs_meet_before_the_last_map() -> None:

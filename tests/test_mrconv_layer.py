@@ -395,7 +395,7 @@ def test_linear_answers_are_refused_where_the_layer_is_not_linear() -> None:
         ({"branches": 3}, "branches must be from 1 to 2 for length=20 and l0=16, got 3"),
         ({"taps": 4}, "taps goes with kernels that are not dense, got 4"),
         ({"kernel": "sparse", "taps": 17}, "taps must be from 1 to 16, got 17"),
-        ({"kernel": "fourier+sparse", "l0": 1}, "taps must be from 2 to 1, got 1"),
+        ({"kernel": "fourier+sparse", "l0": 1}, "taps must be at least 2, got 1"),
         ({"kernel_lr": 0.0}, "kernel_lr must be positive, got 0.0"),
         ({"eps": -1.0}, "eps must be positive, got -1.0"),
         ({"momentum": float("nan")}, "momentum must be positive, got nan"),

@@ -248,7 +248,8 @@ def make_kernel(
     if kind == "dense":
         return DenseKernel(channels, length, **factory)
     length = check_count(length, "length")
-    taps = check_count(taps, "taps", 2 if "+" in kind else 1, length)
+    check_count(taps, "taps", 2 if "+" in kind else 1)
+    taps = check_count(taps, "taps", high=length)
     if kind == "dilated":
         return DilatedKernel(channels, length, taps, **factory)
     if kind == "sparse":
