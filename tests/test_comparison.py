@@ -219,6 +219,8 @@ def test_rows_are_recorded_once_and_read(tiny: dict[str, Experiment], tmp_path: 
     assert sum("rate" in line and "k4" in line for line in said) == 0  # the rate of its base
     assert record_rows(["five-minus-six", "recall"], tmp_path, show=said.append) == 0
 
+    probes = load_rows("five-minus-six", tmp_path)
+    assert all(run["valid"] > 0 for row in probes.values() for run in row.payload["runs"])
     rows = load_rows("recall", tmp_path)
     assert list(rows) == ["multires", "s4d", "multires-k4"]
     row = rows["multires"]
@@ -285,6 +287,8 @@ def test_the_best_and_the_worst() -> None:
     assert (far.best.variant.name, far.worst.variant.name) == ("multires", "lstm")
     assert far.difference == pytest.approx(0.75) and far.standard_error == pytest.approx(0.05)
     assert separation(rows, higher_is_better=False).best.variant.name == "lstm"
+    with pytest.raises(ValueError, match="rows must be at least two, got 1"):
+        separation(rows[:1])
 
 
 def test_speed_is_a_ratio_to_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

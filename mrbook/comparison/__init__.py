@@ -3,8 +3,9 @@
 ``python -m mrbook compare --record`` makes the records, `load_rows` reads them.
 """
 
-from mrbook.comparison.experiments import EXPERIMENTS, Experiment, Probe, Result, Training
+from mrbook.comparison.experiments import Experiment, Probe, Result, Training
 from mrbook.comparison.lags import lag_bins, lag_profile
+from mrbook.comparison.plan import EXPERIMENTS
 from mrbook.comparison.probes import PROBES, ProbeNet, probe_data, probe_kernel, train_probe
 from mrbook.comparison.rows import (
     Row,

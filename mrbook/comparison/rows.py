@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mrbook.comparison.experiments import EXPERIMENTS, TUNING_SEED, Experiment, Result
+from mrbook.comparison.experiments import TUNING_SEED, Experiment, Result
 from mrbook.comparison.lags import lag_bins
+from mrbook.comparison.plan import EXPERIMENTS
 from mrbook.comparison.speed import SPEED, measure_speed
 from mrbook.comparison.variants import VARIANTS, Variant
 from mrbook.records import check_place, environment, load_records, write_record
@@ -146,23 +147,32 @@ def make_row(
     -------
     dict
         What a record keeps: settings, parameters, width, the choice (``tuning``: each rate's scores
-        on validation data, empty where the rate was given), ``lr``, the ``runs``, and of the first
+        on validation data; empty where the rate was given), ``lr``, the ``runs``, and of the first
         run's first layer the ``profiles`` of lags over training, in bins with the edges ``lags``.
     """
     width = experiment.width(variant)
+    sign = 1 if experiment.higher_is_better else -1
     tuning = []
     if lr is None:
         found = {}
         for rate in experiment.rates:
             result = experiment.run(variant, TUNING_SEED, rate, test=False)
             found[rate] = result.valid
-            tuning.append({"lr": rate, "valid": _rounded(result.valid[0])})
-            show(f"{experiment.name} {variant.name}: rate {rate:g}, {result.valid[0]:.4f}")
+            score = sign * result.valid[0]
+            tuning.append({"lr": rate, "valid": _rounded(score)})
+            show(f"{experiment.name} {variant.name}: rate {rate:g}, validation {score:.4f}")
         lr = max(found, key=lambda rate: found[rate])
     runs, profiles, lags = [], [], []
     for seed in range(experiment.seeds):
         result = experiment.run(variant, seed, lr, profile=seed == 0)
-        runs.append(_entry(seed, result))
+        runs.append(
+            {
+                "seed": seed,
+                "valid": _rounded(sign * result.valid[0]),
+                "scores": {test: _rounded(score) for test, score in result.scores.items()},
+                "seconds": round(result.seconds, 2),
+            }
+        )
         profiles += [[_rounded(value) for value in profile] for profile in result.profiles]
         lags = lag_bins(result.length)
         show(f"{experiment.name} {variant.name}: seed {seed}, {_text(result.scores)}")
@@ -320,8 +330,16 @@ def separation(rows: Iterable[Row], *, higher_is_better: bool = True) -> Separat
         At least two.
     higher_is_better : bool
         Which of two scores is the better one.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
     """
-    worst, *_, best = sorted(rows, key=Row.mean, reverse=not higher_is_better)
+    ranked = sorted(rows, key=Row.mean, reverse=not higher_is_better)
+    if len(ranked) < 2:
+        raise ValueError(f"rows must be at least two, got {len(ranked)}")
+    worst, best = ranked[0], ranked[-1]
     difference = abs(best.mean() - worst.mean())
     error = math.hypot(best.standard_error(), worst.standard_error())
     return Separation(best, worst, difference, error)
@@ -359,15 +377,6 @@ def _row(variant: Variant, payload: Mapping[str, Any]) -> Row:
     seconds = statistics.mean(run["seconds"] for run in runs)
     lr, width = payload["lr"], payload["width"]
     return Row(variant, scores, payload["parameters"], width, lr, seconds, payload)
-
-
-def _entry(seed: int, result: Result) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "valid": _rounded(result.valid[0]),
-        "scores": {test: _rounded(score) for test, score in result.scores.items()},
-        "seconds": round(result.seconds, 2),
-    }
 
 
 def _rounded(value: float) -> float:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mrbook.bench.engine import compare, peak_memory
-from mrbook.comparison.experiments import EXPERIMENTS, Training
+from mrbook.comparison.experiments import Training
+from mrbook.comparison.plan import EXPERIMENTS
 from mrbook.comparison.variants import LAYER_ROWS
 
 __all__ = ["SPEED", "measure_speed"]
