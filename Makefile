@@ -25,7 +25,7 @@ data: $(INSTALLED)
 	$(BIN)/python -m mrbook data
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
