@@ -2,7 +2,8 @@
 
 ``y[t] = sum_s k[s] u[t - s]`` with nothing before the start, by several methods that agree:
 `direct_conv` is the definition, `fft_conv` multiplies spectra, `fused_conv` is the definition in
-C++ with the sums in registers. `causal_conv` picks one by a rule that `causal_conv_method` tells.
+C++ with the sums in registers, `triton_conv` is a product of matrices on CUDA. `causal_conv` picks
+one by a rule that `causal_conv_method` tells.
 """
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mrbook import native
-from mrbook.native import ops
+from mrbook.native import gpu, ops
 
 __all__ = [
     "METHODS",
@@ -24,6 +25,7 @@ __all__ = [
     "inner_dtype",
     "mask_padding",
     "require_native",
+    "triton_conv",
 ]
 
 
@@ -39,14 +41,16 @@ def causal_conv(u: Tensor, k: Tensor, method: str = "auto") -> Tensor:
         whose leading dimensions are the last ones of u before time: ``(m,)`` serves every channel
         alike, and ``(batch, channels, m)`` gives each sequence its own. m may be shorter or longer
         than the input.
-    method : {"auto", "direct", "fft", "fused"}
-        "fused" needs a CPU and a C++ compiler; `causal_conv_method` says what "auto" takes.
+    method : {"auto", "direct", "fft", "fused", "triton"}
+        "fused" needs a CPU and a C++ compiler, "triton" CUDA and the package ``triton``;
+        `causal_conv_method` says what "auto" takes.
 
     Returns
     -------
     Tensor
         Shape and dtype of u. float16 and bfloat16 are computed in float32, and autocast doesn't
-        lower the precision inside. All methods have first and second derivatives.
+        lower the precision inside; "triton" alone rounds k to the dtype of u, and then sums in
+        float32. All methods have first and second derivatives.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def causal_conv(u: Tensor, k: Tensor, method: str = "auto") -> Tensor:
         If u or k is not a floating-point tensor.
     ValueError
         If shapes, dtypes or devices don't go together, a length is 0, the method is unknown, or
-        "fused" is asked for where it can't be had.
+        "fused" or "triton" is asked for where it can't be had.
 
     Examples
     --------
@@ -71,7 +75,7 @@ def causal_conv(u: Tensor, k: Tensor, method: str = "auto") -> Tensor:
     channels = k.shape[:-1]
     per_channel = channels.numel()
     with torch.autocast(u.device.type, enabled=False):
-        x = u.to(dtype).reshape(-1, per_channel, length)
+        x = (u if method == "triton" else u.to(dtype)).reshape(-1, per_channel, length)
         kernel = k.to(dtype).reshape(per_channel, -1)[:, :length]
         return METHODS[method](x, kernel).reshape(u.shape).to(u.dtype)
 
@@ -80,7 +84,9 @@ def causal_conv_method(u: Tensor, k: Tensor) -> str:
     """Which method ``causal_conv(u, k)`` takes: a rule of shapes and device, never of timings.
 
     On the CPU the C++ form wins up to about 128 taps, and for short inputs with any kernel
-    (``python -m mrbook bench longconv``). Without it the FFT serves all but the shortest kernels.
+    (``python -m mrbook bench longconv``). On CUDA it may be Triton's form up to
+    `mrbook.native.gpu.CROSSOVER` taps, see `mrbook.native.gpu.preferred`. Elsewhere the FFT serves
+    all but the shortest kernels.
 
     Examples
     --------
@@ -90,6 +96,8 @@ def causal_conv_method(u: Tensor, k: Tensor) -> str:
     """
     length = u.shape[-1]
     taps = min(k.shape[-1], length)
+    if gpu.worthwhile(u.dtype, u.device.type, taps):
+        return "triton"
     if native.available(inner_dtype(u), u.device.type):
         return "fused" if taps <= 128 or length <= 256 else "fft"
     return "direct" if taps <= 16 else "fft"
@@ -123,8 +131,24 @@ def fused_conv(u: Tensor, k: Tensor) -> Tensor:
     return ops.causal_conv(u, k[None], u.shape[-1], False)
 
 
+def triton_conv(u: Tensor, k: Tensor) -> Tensor:
+    """Products of blocks on CUDA: u ``(batch, channels, length)``, k ``(channels, m)``.
+
+    u is of float32, float16 or bfloat16, to which k is rounded; sums are in float32.
+
+    Raises
+    ------
+    ValueError
+        If u is of another dtype or not on CUDA, or Triton is missing.
+    """
+    gpu.require(u)
+    from mrbook.native import triton_conv as kernels  # Triton takes half a second to load
+
+    return kernels.causal_conv(u, k)
+
+
 #: The methods of `causal_conv` by name.
-METHODS = {"direct": direct_conv, "fft": fft_conv, "fused": fused_conv}
+METHODS = {"direct": direct_conv, "fft": fft_conv, "fused": fused_conv, "triton": triton_conv}
 
 
 def fast_fft_length(n: int) -> int:

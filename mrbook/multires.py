@@ -27,7 +27,7 @@ from mrbook.longconv import (
     require_native,
 )
 from mrbook.memory import tree_depth
-from mrbook.native import ops
+from mrbook.native import gpu, ops
 from mrbook.rings import Rings, State, check_filters
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "uniform_memory",
 ]
 
-METHODS = ("tree", "kernel", "fused")
+METHODS = ("tree", "kernel", "fused", "triton")
 
 
 # ---- the core -----------------------------------------------------------------------------------
@@ -156,8 +156,9 @@ def uniform_memory(memory_size: int, depth: int, kernel_size: int) -> tuple[int,
 def multires_method(x: Tensor) -> str:
     """Which method ``MultiresConv`` takes for this input: a rule of device, dtype and batch.
 
-    The C++ form wins wherever it is available. Elsewhere the tree costs as much for a whole batch
-    as its kernel costs for one sequence, so the kernel pays from the second sequence on.
+    The C++ form wins wherever it is available. On CUDA Triton can make the kernel in one launch,
+    see `mrbook.native.gpu.preferred`. Elsewhere the tree costs as much for a whole batch as its
+    kernel costs for one sequence, so the kernel pays from the second sequence on.
 
     Examples
     --------
@@ -166,6 +167,8 @@ def multires_method(x: Tensor) -> str:
     """
     if native.available(inner_dtype(x), x.device.type):
         return "fused"
+    if gpu.preferred(x.dtype, x.device.type):
+        return "triton"
     return "kernel" if len(x) > 1 else "tree"
 
 
@@ -210,7 +213,8 @@ class MultiresConv(nn.Module):
     bias : float
         0: the layer has none.
     method : str
-        "auto" (see `multires_method`), "tree", "kernel" or "fused"; may be set at any time.
+        "auto" (see `multires_method`), "tree", "kernel", "fused" or "triton", which is "kernel"
+        where the filters have more than 8 taps; may be set at any time.
 
     Raises
     ------
@@ -284,13 +288,12 @@ class MultiresConv(nn.Module):
         -------
         Tensor
             Shape and dtype of u; 0 beyond each true length. float16 and bfloat16 are computed in
-            float32, under autocast too.
+            float32, under autocast too, but for what `mrbook.longconv.causal_conv` says of Triton.
         """
         check_input(u, self.w, ("batch", self.channels, "length"))
         x = u if lengths is None else mask_padding(u, lengths)
-        dtype = inner_dtype(u)
         with torch.autocast(u.device.type, enabled=False):
-            y = self._convolve(x.to(dtype), *self._parameters_in(dtype)).to(u.dtype)
+            y = self._convolve(x, *self._parameters_in(inner_dtype(u))).to(u.dtype)
         return y if lengths is None else mask_padding(y, lengths)
 
     def kernel(self, length: int) -> Tensor:
@@ -302,6 +305,15 @@ class MultiresConv(nn.Module):
 
     def _convolve(self, x: Tensor, h0: Tensor, h1: Tensor, w: Tensor) -> Tensor:
         method = multires_method(x) if self.method == "auto" else self.method
+        if method == "triton":
+            gpu.require(x)
+            if self.kernel_size <= gpu.MOST_TAPS:
+                from mrbook.native import triton_multires  # Triton takes half a second to load
+
+                k = triton_multires.multires_kernel(x.shape[-1], h0, h1, w, self.kept)
+                return causal_conv(x, k)
+            method = "kernel"
+        x = x.to(h0.dtype)
         if method == "tree":
             return multires_conv(x, h0, h1, w, self.kept)
         if method == "kernel":

@@ -10,8 +10,12 @@ import torch.nn.functional as F
 from contract import close
 from torch import Tensor
 
-from mrbook.longconv import direct_conv
-from mrbook.multires import multires_kernel, uniform_memory
+from mrbook import native
+from mrbook.baselines import S4D
+from mrbook.bench import gpu as bench
+from mrbook.longconv import causal_conv, direct_conv
+from mrbook.models import SequenceClassifier
+from mrbook.multires import MultiresConv, multires_kernel, uniform_memory
 from mrbook.native import gpu, triton_conv, triton_multires
 
 DEVICE = "cpu" if gpu.interpreted() else "cuda"
@@ -84,12 +88,12 @@ def test_any_strides_and_lengths() -> None:
         assert not u.is_contiguous()
         expected = direct_conv(u.double(), k.double())
         close(triton_conv.causal_conv(u, k).double(), expected, EPS[torch.float32])
-    u = randn(2, 3, 50)
+    u, k = randn(20, 1, 50), randn(1, 60)  # tiles that begin where the input has ended
     expected = direct_conv(F.pad(u, (0, 30)).double(), k.double())
     for length in (80, 20):
         y = triton_conv.conv(u, k, length, False)
         close(y.double(), expected[..., :length], EPS[torch.float32])
-    assert triton_conv.causal_conv(u[:0], k).shape == (0, 3, 50)
+    assert triton_conv.causal_conv(u[:0], k).shape == (0, 1, 50)
     assert not triton_conv.correlate(u[:0], u[:0], 7).any()
 
 
@@ -138,8 +142,10 @@ def test_compiles_into_one_graph_and_autocast_changes_nothing() -> None:
     with torch.autocast(DEVICE, torch.bfloat16):
         for actual, wanted in zip(gradients(compiled(u, k), u, k), expected, strict=True):
             close(actual, wanted, 1e-6)
-    torch.library.opcheck(triton_conv.conv, (u, k, 40, False))
-    torch.library.opcheck(triton_conv.correlate, (u, u.detach(), 9))
+    checks = "test_schema", "test_autograd_registration", "test_faketensor"
+    torch.library.opcheck(triton_conv.conv, (u, k, 40, False), test_utils=checks)
+    torch.library.opcheck(triton_conv.correlate, (u, u.detach(), 9), test_utils=checks)
+    torch.library.opcheck(triton_conv.conv_gelu, (u, k, True), test_utils=checks)
 
 
 def test_what_is_not_served_is_refused() -> None:
@@ -157,10 +163,10 @@ def test_what_is_not_served_is_refused() -> None:
 TREES = [
     (2, True, (1,), 1),
     (2, True, (1, 1, 1, 1), 37),
-    (2, False, (1, 1, 1), 20),
+    (2, False, (1, 1, 1, 1, 1), 20),
     (2, True, uniform_memory(10, 5, 2), 45),
     (3, False, (1, 1), 20),
-    (4, True, (1, 1, 1), 40),
+    (4, True, (1, 1, 1), 19),
     (4, False, uniform_memory(12, 3, 4), 33),
 ]
 
@@ -196,3 +202,84 @@ def test_the_kernel_compiles_into_one_graph() -> None:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     for actual, wanted in zip(gradients(compiled(*inputs), *inputs), expected, strict=True):
         close(actual, wanted, 1e-6)
+
+
+# ---- layers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "options", [{}, {"kernel_size": 4, "tie_levels": False}, {"wavelet": "db5"}]
+)
+def test_the_layer_equals_its_tree(options: dict, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = MultiresConv(1, length=20, **options).to(DEVICE)
+    u = randn(2, 1, 20, dtype=dtype).requires_grad_()
+    lengths = torch.tensor([20, 13], device=DEVICE)
+    parameters = [u, *layer.parameters()]
+    results = {}
+    for layer.method in ("tree", "triton"):
+        results[layer.method] = gradients(layer(u, lengths=lengths), *parameters)
+    for expected, actual in zip(*results.values(), strict=True):
+        close(actual, expected, 5 * EPS[dtype])
+    assert not results["triton"][0][1, :, 13:].any()
+
+
+def test_every_convolution_may_take_the_kernels() -> None:
+    layer = S4D(1, length=20).to(DEVICE)
+    u = randn(2, 1, 20)
+    expected = layer(u)
+    layer.method = "triton"
+    close(layer(u), expected, 1e-5)
+    k = randn(3, 1, 9)  # a kernel of its own for each sequence
+    u = randn(3, 1, 20)
+    close(causal_conv(u, k, "triton"), causal_conv(u, k, "direct"), 1e-6)
+
+
+def test_a_layer_that_takes_them_compiles_into_one_graph() -> None:
+    layer = MultiresConv(1, length=10).to(DEVICE)
+    layer.method = "triton"
+    u = randn(2, 1, 10)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    close(compiled(u), layer(u), 1e-6)
+
+
+def test_a_network_under_autocast_multiplies_in_the_short_dtype(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if DEVICE == "cpu":  # as if it were a card
+        monkeypatch.setattr(native, "available", lambda *_: False)
+        monkeypatch.setattr(gpu, "available", lambda *_: True)
+        monkeypatch.setattr(gpu, "preferred", lambda *_: True)
+        monkeypatch.setattr(gpu, "worthwhile", lambda *_: True)
+    seen, conv = [], triton_conv.causal_conv
+    monkeypatch.setattr(
+        triton_conv, "causal_conv", lambda u, k: seen.append((u.dtype, k.dtype)) or conv(u, k)
+    )
+    torch.manual_seed(0)
+    model = SequenceClassifier(3, channels=1, width=2, layers=2, length=10).to(DEVICE)
+    inputs = randn(2, 1, 10)
+    results = {}
+    for enabled in (False, True):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=enabled):
+            outputs = model(inputs).float()
+        weights = list(model.parameters())
+        results[enabled] = [outputs, *torch.autograd.grad(outputs.square().sum(), weights)]
+    assert seen == 2 * [(torch.float32, torch.float32)] + 2 * [(torch.bfloat16, torch.float32)]
+    for exact, short in zip(results[False], results[True], strict=True):
+        close(short, exact, 0.1)
+
+
+# ---- the benchmark ------------------------------------------------------------------------------
+
+
+def test_what_is_measured_on_a_card_runs() -> None:
+    if DEVICE == "cuda":
+        pytest.skip("python -m mrbook.bench.gpu does it, with sizes that mean something")
+    torch.manual_seed(0)
+    checks = [*bench._check_conv("cpu", True), *bench._check_tree("cpu", True)]
+    assert all(error <= limit for _, _, error, limit in checks)
+    times, errors = bench._times("cpu", True, 1, 1, 10, torch.bfloat16)
+    assert {"triton", "its product", "its gelu", "triton, fft", "copy"} <= set(times)
+    assert max(errors.values()) < 5e-2
+    assert set(bench._tiles("cpu")) == {"conv", "correlate"}

@@ -23,10 +23,13 @@ def compiled(kernel: Any, dtype: str, options: dict[str, int], **constants: Any)
         for name in kernel.arg_names
     }
     types |= {"g": "*fp32"} | dict.fromkeys(constants, "constexpr")
-    if dtype != "fp32":
+    if kernel is triton_conv._spread:
+        types |= {"k": "*fp32"}
+    elif dtype != "fp32":
         types |= {"out": "*fp32"}
     places = {name: place for place, name in enumerate(kernel.arg_names)}
     whole = {"batch", "past", "ahead", "taps", "depth", "weights", "details", "next_row", "rows"}
+    whole |= {"origin", "sign", "k_s"}
     aligned = [name for name in places if name not in constants and name not in whole]
     source = ASTSource(
         kernel,
@@ -60,17 +63,21 @@ def main() -> None:
     plain = {"PRECISION": "ieee", "WIDEN": False}
     conv = {**plain, "COPIES": triton_conv._COPIES, "u_t": 1}
     correlate = {**plain, "late_t": 1, "early_t": 1}
+    spread = {"COPIES": triton_conv._COPIES, "BLOCK": triton_conv._SPREAD}
     tree = {"K": 4, "BLOCK": 256}
     sums = {"FILTERS": 64, "WEIGHTS": 16}
     warps = {"num_warps": 8}
     print(
         json.dumps(
             {
+                "spread": compiled(triton_conv._spread, "bf16", {}, **spread),
                 "conv": configured(triton_conv._convolve, "bf16", 0, GELU=False, KEEP=True, **conv),
                 "gelu": configured(triton_conv._convolve, "bf16", 3, GELU=True, KEEP=True, **conv),
                 "correlate": configured(triton_conv._correlate, "bf16", 0, **correlate),
-                "tree": compiled(triton_multires._forward, "fp32", {}, **tree),
-                "tree_backward": compiled(triton_multires._backward, "fp32", warps, **tree, **sums),
+                "tree": compiled(triton_multires._tree_forward, "fp32", {}, **tree),
+                "tree_backward": compiled(
+                    triton_multires._tree_backward, "fp32", warps, **tree, **sums
+                ),
             }
         )
     )

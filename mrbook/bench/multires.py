@@ -9,6 +9,7 @@ from torch import Tensor
 from mrbook import native
 from mrbook.bench.engine import Case
 from mrbook.multires import MultiresConv
+from mrbook.native import gpu
 
 LENGTHS, KERNEL_SIZES = (1024, 4096, 16384), (2, 4)
 
@@ -48,6 +49,8 @@ def _methods(layer: MultiresConv, x: Tensor) -> dict[str, Callable[[Tensor], Ten
         return run
 
     methods = {"fused": by("fused")} if native.available(x.dtype, x.device.type) else {}
+    if gpu.available(x.dtype, x.device.type):
+        methods["triton"] = by("triton")
     methods["kernel"] = by("kernel")
     methods["conv1d tree"] = lambda x: conv1d_tree(x, layer.h0, layer.h1, layer.w)
     return methods

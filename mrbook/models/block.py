@@ -4,10 +4,12 @@ Inside a network activations are ``(batch, length, channels)``. All but the sequ
 the channels of one time step, which is fastest where these lie side by side in memory.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook.models.norm import NORMS
+from mrbook.native import gpu
 
 __all__ = ["Block"]
 
@@ -86,7 +88,8 @@ class Block(nn.Module):
             Shape of x; beyond the true lengths it holds nothing of use.
         """
         # Contiguous: the layer wants time side by side, everything else channels.
-        y = self.layer(x.mT.contiguous(), lengths=lengths).mT.contiguous()
+        u = x.mT.to(_layer_dtype(x)).contiguous()
+        y = self.layer(u, lengths=lengths).mT.contiguous()
         return self.norm(x + self._mix(y), lengths)
 
     def step(self, x_t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -123,3 +126,13 @@ class Block(nn.Module):
     def _drop(self, y: Tensor) -> Tensor:
         """Drop whole channels of whole sequences in training."""
         return F.dropout1d(y.mT, self.dropout).mT if self.training else y
+
+
+def _layer_dtype(x: Tensor) -> torch.dtype:
+    """The short dtype of autocast where layers multiply in it; elsewhere they widen it again."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        short = torch.get_autocast_dtype(kind)
+        if gpu.preferred(short, kind):
+            return short
+    return x.dtype

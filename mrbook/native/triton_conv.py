@@ -1,0 +1,427 @@
+"""A long causal convolution on CUDA: block-Toeplitz matrix products on tensor cores, in Triton.
+
+With time cut into blocks, ``y[t] = sum_s f[t - s] u[s]`` is a product of matrices: a row is one
+block of one sequence, and the matrix of a block lag, ``T[s, t] = f[lag + t - s]``, is the same for
+all of them. So the rows of a tile are blocks of many sequences, and each tile of T, made from a few
+kilobytes of taps, serves them all. Sums are in float32, whatever the inputs are.
+
+Under ``TRITON_INTERPRET=1`` the kernels run on the CPU; that is how they are tested.
+"""
+
+from __future__ import annotations  # Triton's annotations stay text where there is no Triton
+
+import contextlib
+from typing import Any, no_type_check
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from mrbook.native import gpu
+
+with contextlib.suppress(ImportError):
+    import triton
+    import triton.language as tl
+
+__all__ = ["causal_conv", "causal_conv_gelu", "conv", "correlate"]
+
+# Zeros on both sides of the taps, at least as wide as two tiles: tiles of T need no mask.
+_MARGIN = 256
+# Copies of the taps, each shifted by one: wherever a row of T begins, one of them has it aligned to
+# 16 bytes, so that T comes by wide asynchronous copies and not number by number.
+_COPIES = 8
+_SPREAD = 1024
+
+# Programs are numbered channel by channel in one dimension, the only one without a low limit: the
+# programs of a channel run at the same time, and find its inputs and taps in the cache.
+
+
+# ---- kernels ------------------------------------------------------------------------------------
+
+
+@gpu.jit
+@no_type_check  # another language
+def _spread(k, out, taps, width, origin, sign, k_c, k_s, COPIES: tl.constexpr, BLOCK: tl.constexpr):
+    """``out[c, r, x] = f[x + r - origin]`` with ``f[lag] = k[c, sign * lag]``, 0 outside of k."""
+    blocks = tl.cdiv(width, BLOCK)
+    x = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.program_id(0) // blocks
+    row = channel.to(tl.int64) * COPIES * width
+    for r in tl.static_range(COPIES):
+        tap = sign * (x + r - origin)
+        value = tl.load(k + channel * k_c + tap * k_s, (tap >= 0) & (tap < taps), other=0.0)
+        tl.store(out + row + r * width + x, value, x < width)
+
+
+def _configs(tiles: str, *rows: tuple[int, ...]) -> list[dict[str, int]]:
+    names = [*tiles.split(), "num_warps", "num_stages"]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@gpu.autotune(
+    _configs(
+        "ROWS BLOCK INNER",
+        (64, 64, 64, 4, 3),
+        (128, 64, 64, 4, 3),
+        (64, 128, 64, 4, 3),
+        (128, 128, 64, 8, 3),
+        (128, 128, 32, 4, 4),
+        (256, 128, 32, 8, 4),
+        (64, 64, 32, 4, 4),
+        (32, 64, 32, 2, 4),
+        (16, 64, 32, 2, 3),
+    ),
+    small={"ROWS": 16, "BLOCK": 32, "INNER": 16},
+    key=["batch", "n", "length", "past", "ahead"],
+)
+@gpu.jit
+@no_type_check  # another language
+def _convolve(
+    u,
+    f,
+    y,
+    active,
+    batch,
+    n,
+    length,
+    past,
+    ahead,
+    width,
+    base,
+    u_b,
+    u_c,
+    u_t,
+    y_b,
+    y_c,
+    GELU: tl.constexpr,
+    KEEP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr,
+    COPIES: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    INNER: tl.constexpr,
+):
+    """y = sum of f[lag] u[t - lag] over -ahead <= lag <= past; active = gelu(y).
+
+    A program has ROWS blocks of BLOCK outputs of one channel, those of one time side by side, and
+    adds up products with INNER inputs each, of which BLOCK is a multiple.
+    """
+    tiles = tl.cdiv(batch * tl.cdiv(length, BLOCK), ROWS)
+    tile = tiles - 1 - tl.program_id(0) % tiles  # those with the longest past come first
+    channel = tl.program_id(0) // tiles
+    row = tile * ROWS + tl.arange(0, ROWS)
+    start, sequence = row // batch * BLOCK, (row % batch).to(tl.int64)
+    first, last = tile * ROWS // batch * BLOCK, (tile * ROWS + ROWS - 1) // batch * BLOCK
+
+    # Block lags that may meet both f and u. Rounded by hand: // is towards 0 on the card.
+    early = -((ahead + BLOCK - 1) // INNER)
+    inside = -((n - 1 - first) // INNER)
+    beyond = (first - n + INNER) // INNER
+    early = tl.maximum(early, tl.where(first < n, inside, beyond))
+    late = tl.minimum((past + INNER - 1) // INNER, last // INNER)
+
+    s, t = tl.arange(0, INNER), tl.arange(0, BLOCK)
+    u_rows = u + channel.to(tl.int64) * u_c + (sequence * u_b)[:, None]
+    copy = (COPIES - 1 - s % COPIES) * width - s // COPIES * COPIES
+    f_tile = f + channel.to(tl.int64) * COPIES * width + base + copy[:, None] + t[None, :]
+    total = tl.zeros([ROWS, BLOCK], tl.float32)
+    for lag in range(early, late + 1):
+        at = start[:, None] - lag * INNER + s[None, :]
+        inputs = tl.load(u_rows + at * u_t, (at >= 0) & (at < n), other=0.0)
+        taps = tl.load(f_tile + lag * INNER, cache_modifier=".ca")  # few, and asked for again
+        if WIDEN:
+            inputs, taps = inputs.to(tl.float32), taps.to(tl.float32)
+        total = tl.dot(inputs, taps, total, input_precision=PRECISION)
+
+    out = start[:, None] + t[None, :]
+    to = channel.to(tl.int64) * y_c + (sequence * y_b)[:, None] + out
+    if KEEP:
+        tl.store(y + to, total.to(y.dtype.element_ty), out < length)
+    if GELU:
+        total = 0.5 * total * (1.0 + tl.erf(total * 0.7071067811865476))
+        tl.store(active + to, total.to(active.dtype.element_ty), out < length)
+
+
+@gpu.autotune(
+    _configs(
+        "ROWS BLOCK",
+        (64, 64, 4, 3),
+        (32, 64, 4, 4),
+        (128, 64, 4, 3),
+        (64, 128, 8, 3),
+        (32, 128, 8, 4),
+    ),
+    small={"ROWS": 16, "BLOCK": 16},
+    key=["batch", "late_n", "early_n", "taps"],
+)
+@gpu.jit
+@no_type_check  # another language
+def _correlate(
+    late,
+    early,
+    out,
+    batch,
+    late_n,
+    early_n,
+    taps,
+    late_b,
+    late_c,
+    late_t,
+    early_b,
+    early_c,
+    early_t,
+    PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """out[c, 0] + out[c, 1] = sum over batch and t of late[t] early[t - lag], by lag.
+
+    A program has one channel and one block lag: all pairs of a block of `late` and the block of
+    `early` so much before give a matrix over (t, s), whose diagonals belong to one lag each. Those
+    from 0 on go to the first half of `out`, the others to the second, so nothing is added twice.
+    """
+    lags = tl.cdiv(taps, BLOCK) + 1
+    lag, channel = tl.program_id(0) % lags, (tl.program_id(0) // lags).to(tl.int64)
+    t = tl.arange(0, BLOCK)
+    blocks = tl.minimum((late_n - 1) // BLOCK, lag + (early_n - 1) // BLOCK) + 1
+    total = tl.zeros([BLOCK, BLOCK], tl.float32)
+    for begin in range(lag * batch, blocks * batch, ROWS):
+        row = begin + tl.arange(0, ROWS)
+        time, sequence = row // batch * BLOCK, (row % batch).to(tl.int64)
+        here = time[:, None] + t[None, :]
+        there = here - lag * BLOCK
+        a = late + channel * late_c + (sequence * late_b)[:, None] + here * late_t
+        b = early + channel * early_c + (sequence * early_b)[:, None] + there * early_t
+        a = tl.load(a, here < late_n, other=0.0)
+        b = tl.load(b, there < early_n, other=0.0)
+        if WIDEN:
+            a, b = a.to(tl.float32), b.to(tl.float32)
+        total = tl.dot(tl.trans(a), b, total, input_precision=PRECISION)
+
+    # Column j of the turned matrix is the diagonal t - s = j - BLOCK.
+    j = tl.arange(0, 2 * BLOCK)
+    s = t[:, None] + BLOCK - j[None, :]
+    diagonals = tl.gather(total, tl.minimum(tl.maximum(s, 0), BLOCK - 1), axis=1)
+    sums = tl.sum(tl.where((s >= 0) & (s < BLOCK), diagonals, 0.0), axis=0)
+    at = (lag - 1) * BLOCK + j
+    half = tl.where(j < BLOCK, taps, 0)
+    tl.store(out + channel * 2 * taps + half + at, sums, (at >= 0) & (at < taps))
+
+
+# ---- launches -----------------------------------------------------------------------------------
+
+
+def _precision(dtype: torch.dtype) -> str:
+    """How products of float32 are formed, as ``torch.set_float32_matmul_precision`` says."""
+    names = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
+    return names[torch.get_float32_matmul_precision()] if dtype == torch.float32 else "ieee"
+
+
+def _spread_taps(k: Tensor, dtype: torch.dtype, reverse: bool) -> tuple[Tensor, int]:
+    """Shifted copies of the taps by lag in `dtype`, and where a block lag of 0 begins in them."""
+    channels, taps = k.shape
+    base = _MARGIN + (-(-(taps - 1) // 16) * 16 if reverse else 0)
+    width = -(-(base + (1 if reverse else taps) + _MARGIN) // 16) * 16
+    out = torch.empty(channels, _COPIES, width, dtype=dtype, device=k.device)
+    block = 64 if gpu.interpreted() else _SPREAD
+    _spread[(triton.cdiv(width, block) * channels,)](
+        k,
+        out,
+        taps,
+        width,
+        base + _COPIES - 1,
+        -1 if reverse else 1,
+        *k.stride(),
+        COPIES=_COPIES,
+        BLOCK=block,
+        num_warps=4,
+        enable_fp_fusion=True,
+    )
+    return out, base
+
+
+def _tiles(batch: int, length: int, meta: dict[str, int]) -> int:
+    return -(-batch * -(-length // meta["BLOCK"]) // meta["ROWS"])
+
+
+def _launch(
+    u: Tensor, k: Tensor, length: int, reverse: bool, gelu: bool, keep: bool
+) -> tuple[Tensor, Tensor]:
+    gpu.require(u)
+    batch, channels, n = u.shape
+    taps = k.shape[1]
+    y = u.new_empty((batch, channels, length) if keep else 0)
+    active = u.new_empty((batch, channels, length) if gelu else 0)
+    if batch == 0:
+        return y, active
+    with torch.cuda.device_of(u):
+        f, base = _spread_taps(k, u.dtype, reverse)
+        _convolve[lambda meta: (_tiles(batch, length, meta) * channels,)](
+            u,
+            f,
+            y,
+            active,
+            batch,
+            n,
+            length,
+            0 if reverse else taps - 1,
+            taps - 1 if reverse else 0,
+            f.shape[2],
+            base,
+            *u.stride(),
+            channels * length,
+            length,
+            GELU=gelu,
+            KEEP=keep,
+            PRECISION=_precision(u.dtype),
+            WIDEN=gpu.interpreted(),
+            COPIES=_COPIES,
+            enable_fp_fusion=True,
+        )
+    return y, active
+
+
+# ---- operators ----------------------------------------------------------------------------------
+
+
+@custom_op("mrbook::triton_conv", mutates_args=(), device_types=("cpu", "cuda"))
+def conv(u: Tensor, k: Tensor, length: int, reverse: bool) -> Tensor:
+    """``y[t] = sum_s k[s] u[t - s]`` (``u[t + s]`` if reverse) for t below `length`.
+
+    u has shape (batch, channels, n), any strides and a dtype of `gpu.CROSSOVER`; k has shape
+    (channels, m) and is rounded to the dtype of u. u is 0 outside of its n samples.
+    """
+    return _launch(u, k, length, reverse, gelu=False, keep=True)[0]
+
+
+@conv.register_fake
+def _(u: Tensor, k: Tensor, length: int, reverse: bool) -> Tensor:
+    return u.new_empty(u.shape[0], u.shape[1], length)
+
+
+@custom_op("mrbook::triton_correlate", mutates_args=(), device_types=("cpu", "cuda"))
+def correlate(late: Tensor, early: Tensor, taps: int) -> Tensor:
+    """``sum over batch and t of late[t] early[t - lag]`` for lags below `taps`, in float32.
+
+    late and early have shapes (batch, channels, n) and (batch, channels, m) and one dtype.
+    """
+    gpu.require(late)
+    batch, channels, n = late.shape
+    out = torch.empty(channels, 2, taps, dtype=torch.float32, device=late.device)
+    if batch == 0:
+        return out[:, 0].zero_()
+    with torch.cuda.device_of(late):
+        _correlate[lambda meta: ((triton.cdiv(taps, meta["BLOCK"]) + 1) * channels,)](
+            late,
+            early,
+            out,
+            batch,
+            n,
+            early.shape[2],
+            taps,
+            *late.stride(),
+            *early.stride(),
+            PRECISION=_precision(late.dtype),
+            WIDEN=gpu.interpreted(),
+            enable_fp_fusion=True,
+        )
+    return out.sum(1)
+
+
+@correlate.register_fake
+def _(late: Tensor, early: Tensor, taps: int) -> Tensor:
+    return late.new_empty(late.shape[1], taps, dtype=torch.float32)
+
+
+@custom_op("mrbook::triton_conv_gelu", mutates_args=(), device_types=("cpu", "cuda"))
+def conv_gelu(u: Tensor, k: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    """The GELU of a causal convolution, and the convolution itself if it is kept, else nothing."""
+    y, active = _launch(u, k, u.shape[2], reverse=False, gelu=True, keep=keep)
+    return active, y
+
+
+@conv_gelu.register_fake
+def _(u: Tensor, k: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    return u.new_empty(u.shape), u.new_empty(u.shape if keep else 0)
+
+
+# Each gradient is one of the operators again, so derivatives of every order follow.
+
+
+def _save_conv(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    u, k, _, ctx.reverse = inputs
+    ctx.save_for_backward(u, k)
+
+
+def _conv_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    return *_gradients(ctx, g, ctx.reverse), None, None
+
+
+def _gradients(ctx: Any, g: Tensor, reverse: bool) -> tuple[Tensor | None, Tensor | None]:
+    u, k = ctx.saved_tensors[:2]
+    du = dk = None
+    if ctx.needs_input_grad[0]:
+        du = conv(g, k, u.shape[2], not reverse)
+    if ctx.needs_input_grad[1]:
+        late, early = (u, g) if reverse else (g, u)
+        dk = correlate(late, early, k.shape[1]).to(k.dtype)
+    return du, dk
+
+
+def _save_correlate(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+
+
+def _correlate_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    late, early = ctx.saved_tensors
+    d_late = conv(early, g, late.shape[2], False) if ctx.needs_input_grad[0] else None
+    d_early = conv(late, g, early.shape[2], True) if ctx.needs_input_grad[1] else None
+    return d_late, d_early, None
+
+
+def _save_gelu(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*inputs[:2], output[1])
+
+
+def _gelu_backward(ctx: Any, g: Tensor, _: Any) -> tuple[Tensor | None, Tensor | None, None]:
+    u, k, y = ctx.saved_tensors
+    if torch.is_grad_enabled():  # for a second derivative y must be known to depend on u and k
+        y = conv(u, k, u.shape[2], False)
+    return *_gradients(ctx, torch.ops.aten.gelu_backward(g, y), False), None
+
+
+conv.register_autograd(_conv_backward, setup_context=_save_conv)
+correlate.register_autograd(_correlate_backward, setup_context=_save_correlate)
+conv_gelu.register_autograd(_gelu_backward, setup_context=_save_gelu)
+
+
+# ---- what layers call ---------------------------------------------------------------------------
+
+
+def causal_conv(u: Tensor, k: Tensor) -> Tensor:
+    """Causal convolution: u ``(batch, channels, length)``, k ``(channels, m)``.
+
+    u may be of float32, float16 or bfloat16 and have any strides, though it is read fastest where
+    time lies side by side. k is rounded to the dtype of u; sums are in float32. Products of float32
+    are exact unless ``torch.set_float32_matmul_precision`` allows less. All derivatives exist.
+
+    Raises
+    ------
+    ValueError
+        If u is of another dtype or not on CUDA, or Triton is missing.
+    """
+    gpu.require(u)
+    return conv(u, k, u.shape[2], False)
+
+
+def causal_conv_gelu(u: Tensor, k: Tensor) -> Tensor:
+    """``gelu(causal_conv(u, k))`` without reading the convolution back from memory.
+
+    Where gradients are recorded the convolution itself is written too, for the backward pass.
+    """
+    gpu.require(u)
+    keep = torch.is_grad_enabled() and (u.requires_grad or k.requires_grad)
+    return conv_gelu(u, k, keep)[0]
