@@ -199,9 +199,9 @@ EXERCISES = (
         draw=_draw_norm,
         shrink=False,  # a variance is positive
         hints=(
-            "Write out what happens to an output z of the convolution in evaluation mode: "
-            "gamma (z - mean) / sqrt(var + eps) + beta. What multiplies z? What is left?",
-            "Whatever multiplies z can multiply every tap. What is left doesn't depend on the "
+            "Write out what happens to an output v of the convolution in evaluation mode: "
+            "gamma (v - mean) / sqrt(var + eps) + beta. What multiplies v? What is left?",
+            "Whatever multiplies v can multiply every tap. What is left doesn't depend on the "
             "input: it is the bias.",
         ),
         mistakes=(
@@ -347,8 +347,8 @@ EXERCISES = (
         draw=_draw_start,
         hints=(
             "At time t only the lags up to t have met anything. So which taps have a part in the "
-            "variance of z[t]?",
-            "White noise: the variance of z[t] is the sum of the squares of these taps. Now "
+            "variance of v[t]?",
+            "White noise: the variance of v[t] is the sum of the squares of these taps. Now "
             "average over t, and count: on how many of the steps has lag τ met a sample?",
         ),
         mistakes=(
