@@ -79,7 +79,7 @@ def tile_size(step: int, largest: int | None = None) -> int:
     >>> [tile_size(step) for step in range(1, 9)]
     [1, 2, 1, 4, 1, 2, 1, 8]
     """
-    size = step & -step
+    size = check_count(step, "step") & -step
     return size if largest is None else min(size, largest)
 
 
@@ -159,6 +159,7 @@ def multiplications(length: int, kernel_length: int | None = None, block: int = 
     1024 4.1
     16384 34.0
     """
+    length = check_count(length, "length")
     largest = largest_tile(length if kernel_length is None else kernel_length, block)
     count, seen = sum(block - t % block for t in range(length)), set()
     for tile in tiles(length, largest, block):
@@ -292,8 +293,12 @@ def initial_state(
     return position, inputs, torch.zeros_like(inputs)
 
 
-def check_state(state: tuple[Tensor, ...], u_t: Tensor, size: int) -> State:
+def check_state(
+    state: tuple[Tensor, ...], u_t: Tensor, size: int, k: Tensor | None = None
+) -> State:
     """Return a state that goes with an input and tiles up to a size, or say what is wrong with it.
+
+    So must a kernel, if one is given: shape ``(channels, m)``, in the dtype of the state.
 
     Raises
     ------
@@ -310,6 +315,11 @@ def check_state(state: tuple[Tensor, ...], u_t: Tensor, size: int) -> State:
     if got != expected:
         raise ValueError(f"state must be tensors of {expected} for this layer and u, got {got}")
     position, inputs, sums = state
+    if k is not None and (k.shape[:-1] != inputs.shape[1:-1] or k.dtype != inputs.dtype):
+        raise ValueError(
+            f"k must have shape ({inputs.shape[1]}, m) and {inputs.dtype} for this state, "
+            f"got {tuple(k.shape)} and {k.dtype}"
+        )
     return position, inputs, sums
 
 
@@ -343,7 +353,7 @@ def dot_step(
         If the state doesn't go with the input or the kernel.
     """
     size = largest_tile(k.shape[-1], block)
-    position, inputs, sums = check_state(state, u_t, size)
+    position, inputs, sums = check_state(state, u_t, size, k)
     u_t = u_t.to(inputs.dtype)
     places = (position[:, None] + torch.arange(size, device=inputs.device)) % size  # oldest first
     past = inputs.gather(2, places[:, None].expand_as(inputs))
@@ -371,6 +381,7 @@ class OnlineKernel:
     """
 
     def __init__(self, k: Tensor, block: int = BLOCK) -> None:
+        k = k.detach()
         self.k, self.block = k, block
         self.size = largest_tile(k.shape[-1], block)
         self.taps = F.pad(k, (0, max(0, block - k.shape[-1])))
@@ -399,7 +410,7 @@ class OnlineKernel:
         TypeError, ValueError
             If the state doesn't go with the input or the kernel.
         """
-        position, inputs, sums = check_state(state, u_t, self.size)
+        position, inputs, sums = check_state(state, u_t, self.size, self.k)
         if len(u_t) == 0:
             return u_t.to(inputs.dtype), (position, inputs, sums)
         times = position.tolist()

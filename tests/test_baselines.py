@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from contract import Layer, LayerContract, close, convolution, steps
@@ -229,6 +230,10 @@ def test_lstm_is_pytorchs() -> None:
     packed = nn.utils.rnn.pack_padded_sequence(u.permute(2, 0, 1), lengths, enforce_sorted=False)
     expected = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0])[0].permute(1, 2, 0)
     close(layer(u, lengths=lengths), expected, 1e-6)
+
+
+def test_lstm_takes_numpys_integers() -> None:
+    assert LSTM(np.int64(5)).channels == 5
 
 
 def test_a_step_of_lstm_is_pytorchs_cell() -> None:

@@ -213,6 +213,11 @@ def test_bad_heads_are_named() -> None:
         Attention(12, heads=0)
 
 
+def test_rotary_turns_pairs_only() -> None:
+    with pytest.raises(ValueError, match=r"x must have an even last dimension, got \(2, 3\)"):
+        rotary(torch.zeros(2, 3), torch.arange(2))
+
+
 # ---- both ---------------------------------------------------------------------------------------
 
 MAKERS = {"wavenet": WaveNet, "attention": Attention}

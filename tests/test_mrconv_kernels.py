@@ -212,6 +212,8 @@ def test_a_sum_is_one() -> None:
         SumKernel([DenseKernel(3, 5), DenseKernel(4, 5)])
     with pytest.raises(ValueError, match=r"the same channels, got \[\]"):
         SumKernel([])
+    with pytest.raises(TypeError, match="parts must be kernels, got Linear"):
+        SumKernel([DenseKernel(3, 5), nn.Linear(3, 5)])
 
 
 def test_kernels_by_name() -> None:
@@ -223,7 +225,7 @@ def test_kernels_by_name() -> None:
     classes = DenseKernel, DilatedKernel, FourierKernel, SparseKernel
     assert kinds == dict(zip(KERNELS[:-1], classes, strict=True))
     assert make_kernel("fourier", 3, 40, taps=16).count == 15
-    with pytest.raises(ValueError, match=r"kernel must be one of dense, dilated, .* got 'wave'"):
+    with pytest.raises(ValueError, match=r"kind must be one of dense, dilated, .* got 'wave'"):
         make_kernel("wave", 3, 40, 5)
     for kind, low in zip(KERNELS[1:], (1, 1, 1, 2), strict=True):
         with pytest.raises(ValueError, match=f"taps must be at least {low}, got {low - 1}"):
@@ -241,6 +243,8 @@ def test_bad_sizes_are_named() -> None:
         DilatedKernel(3, length=10, taps=11)
     with pytest.raises(ValueError, match="give either taps or lags, got taps=None and lags=None"):
         SparseKernel(3, length=10)
+    with pytest.raises(TypeError, match="seed must be an integer, got 'zero'"):
+        SparseKernel(3, length=10, taps=2, seed="zero")
     for make, (channels, length) in itertools.product(
         (DenseKernel, lambda *sizes: FourierKernel(*sizes, modes=1)), ((0, 5), (3, 0))
     ):

@@ -214,6 +214,12 @@ def test_starts_with_outputs_of_variance_one(kernel: str) -> None:
         assert layer(u).var() == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize("decay", [-500.0, 500.0])
+def test_a_steep_start_of_alpha_stays_finite(decay: float) -> None:
+    alpha = MRConv(2, length=20, l0=5, decay=decay).alpha
+    assert alpha.tolist() == [[0.0, 0.0, 1.0] if decay < 0 else [1.0, 0.0, 0.0]] * 2
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0])
 def test_the_start_of_alpha_sets_the_decay_of_the_kernel(decay: float) -> None:
     torch.manual_seed(0)
@@ -275,6 +281,12 @@ def test_the_error_is_measured_against_the_branches(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(layer, "by_branches", lambda u: by_branches(u) + 1)
     _, error = layer.fuse()
     assert error > 0.01
+
+
+def test_branches_that_count_nothing_fuse_without_error() -> None:
+    layer = MRConv(3, length=20, norm=None).eval()
+    nn.init.zeros_(layer.alpha)
+    assert layer.fuse()[1] == 0
 
 
 def test_a_fused_kernel_may_be_cut_or_padded() -> None:
@@ -399,12 +411,22 @@ def test_linear_answers_are_refused_where_the_layer_is_not_linear() -> None:
         ({"kernel_lr": 0.0}, "kernel_lr must be positive, got 0.0"),
         ({"eps": -1.0}, "eps must be positive, got -1.0"),
         ({"momentum": float("nan")}, "momentum must be positive, got nan"),
+        ({"momentum": 1.5}, "momentum must be at most 1, got 1.5"),
         ({"decay": float("inf")}, "decay must be finite, got inf"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MRConv(3, **{"length": 20, **options})
+
+
+def test_options_of_another_type_are_named() -> None:
+    for name in ("bidirectional", "learn_alpha"):
+        with pytest.raises(TypeError, match=f"{name} must be True or False, got 2"):
+            MRConv(3, length=20, **{name: 2})
+    with pytest.raises(TypeError, match=r"seed must be an integer, got 1\.5"):
+        MRConv(3, length=20, seed=1.5)
 
 
 def test_bad_input_is_named() -> None:

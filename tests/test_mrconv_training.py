@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from mrbook.bench.engine import check_equal
 from mrbook.bench.mrconv import cases
 from mrbook.longconv import direct_conv
-from mrbook.mrconv import MRConv, branch_moments, spectral_conv
+from mrbook.mrconv import (
+    MRConv,
+    branch_moments,
+    merge_kernels,
+    mrconv_branches,
+    mrconv_merged,
+    spectral_conv,
+)
 
 SIZES = [
     {"length": 20, "l0": 3},
@@ -259,6 +266,29 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     for result in (first, second):
         close(result["buffers"][0], layer.running_mean)
         close(result["buffers"][1], layer.running_var)
+
+
+# ---- bad input ----------------------------------------------------------------------------------
+
+
+def test_kernels_and_weights_that_do_not_go_together() -> None:
+    u, kernels, alpha = randn(2, 3, 9), [randn(3, 2), randn(3, 4)], torch.ones(3, 2).double()
+    count = torch.tensor(18)
+    for call in (
+        lambda k, a: mrconv_branches(u, k, a, lambda z, i: z),
+        lambda k, a: mrconv_merged(u, k, a, count),
+        merge_kernels,
+    ):
+        with pytest.raises(ValueError, match="kernels must be at least one, got none"):
+            call([], alpha)
+        with pytest.raises(ValueError, match=r"must have shape \(channels, 2\).* got \(3, 3\)"):
+            call(kernels, torch.ones(3, 3).double())
+    for call in (lambda k, a: mrconv_merged(u, k, a, count), merge_kernels):
+        with pytest.raises(ValueError, match=r"in order of length, shortest first, got \[4, 2\]"):
+            call(kernels[::-1], alpha)
+    for bad in ([], [randn(1, 2)], [randn(3, 10)]):
+        with pytest.raises(ValueError, match=r"tensors of shape \(3, m\) with m up to 9, got \["):
+            branch_moments(u, bad)
 
 
 # ---- the benchmark ------------------------------------------------------------------------------

@@ -17,7 +17,15 @@ from mrbook import online
 from mrbook.baselines import S4D
 from mrbook.convolution import ConvolutionLayer
 from mrbook.longconv import causal_conv
-from mrbook.online import OnlineConv, OnlineKernel, largest_tile, multiplications, tiles
+from mrbook.online import (
+    OnlineConv,
+    OnlineKernel,
+    dot_step,
+    largest_tile,
+    multiplications,
+    tile_size,
+    tiles,
+)
 
 BLOCK = online.BLOCK
 
@@ -82,6 +90,24 @@ def test_bad_tilings() -> None:
         largest_tile(2.0)
     with pytest.raises(ValueError, match="block must be a power of two, got 12"):
         OnlineKernel(torch.zeros(1, 5), block=12)
+    with pytest.raises(ValueError, match="step must be at least 1, got 0"):
+        tile_size(0)
+    with pytest.raises(ValueError, match=r"^length must be at least 1, got 0"):
+        multiplications(0)
+
+
+def test_a_kernel_of_another_kind() -> None:
+    u, state = torch.randn(3, 2), online.initial_state(3, 2, 5)
+    message = r"k must have shape \(2, m\) and torch\.float32 for"
+    for k in (torch.randn(4, 5), torch.randn(1, 5), torch.randn(2, 5).double()):
+        for call in (lambda k=k: OnlineKernel(k).step(u, state), lambda k=k: dot_step(u, state, k)):
+            with pytest.raises(ValueError, match=message):
+                call()
+
+
+def test_a_ready_kernel_records_no_gradients() -> None:
+    k, u = draw(2, 100).requires_grad_(), draw(3, 2, 150, seed=1)
+    assert not run(OnlineKernel(k), u).requires_grad
 
 
 @pytest.mark.parametrize("m", [1, 2, 5, 16, 40])

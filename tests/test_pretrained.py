@@ -117,6 +117,7 @@ def test_published_weights_come_back_with_their_record(
     path = publish(name, kept / name / "best.pt", kept / "records")
     assert path == place / f"{name}.pt" and [p.name for p in place.iterdir()] == [path.name]
     assert path.stat().st_size < LIMIT / 16
+    assert path.stat().st_mode & 0o777 == 0o644  # a package may be installed for all users
     assert available() == [name]
     assert record_of(name) == load_records("train", kept / "records")[name]
     before = torch.get_rng_state()

@@ -39,6 +39,11 @@ def rotary(x: Tensor, position: Tensor) -> Tensor:
     Tensor
         Shape and dtype of x. Angles are computed in float32 at least.
 
+    Raises
+    ------
+    ValueError
+        If dim is odd.
+
     Examples
     --------
     >>> rotary(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
@@ -46,6 +51,8 @@ def rotary(x: Tensor, position: Tensor) -> Tensor:
             [0.5403, 0.8415]])
     """
     pairs = x.shape[-1] // 2
+    if x.shape[-1] != 2 * pairs:
+        raise ValueError(f"x must have an even last dimension, got {tuple(x.shape)}")
     pair = torch.arange(pairs, device=x.device, dtype=inner_dtype(x))
     angle = position[..., None] * 10000 ** (-pair / pairs)
     cos, sin = angle.cos(), angle.sin()

@@ -102,7 +102,8 @@ class LSTM(nn.Module):
         self.channels = check_count(channels, "channels")
         if length is not None:
             check_count(length, "length")
-        self.lstm = nn.LSTM(channels, channels, batch_first=True, device=device, dtype=dtype)
+        sizes = self.channels, self.channels
+        self.lstm = nn.LSTM(*sizes, batch_first=True, device=device, dtype=dtype)
 
     def forward(self, u: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Apply the layer to whole sequences.

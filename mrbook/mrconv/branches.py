@@ -105,6 +105,7 @@ def mrconv_branches(
     >>> y.shape
     torch.Size([2, 3, 100])
     """
+    _check_branches(kernels, alpha, "alpha")
     outputs = (
         alpha[:, i, None] * normalize(causal_conv(u, k, method), i) for i, k in enumerate(kernels)
     )
@@ -162,6 +163,10 @@ def merge_kernels(kernels: Sequence[Tensor], weights: Tensor) -> Tensor:
     >>> merge_kernels([torch.ones(1, 1), torch.ones(1, 3)], torch.tensor([[2.0, 5.0]]))
     tensor([[7., 5., 5.]])
     """
+    _check_branches(kernels, weights, "weights")
+    lengths = [k.shape[1] for k in kernels]
+    if lengths != sorted(lengths):
+        raise ValueError(f"kernels must be in order of length, shortest first, got {lengths}")
     merged = weights[:, :1] * kernels[0]
     for i, k in enumerate(kernels[1:], 1):
         merged = F.pad(merged, (0, k.shape[1] - merged.shape[1])) + weights[:, i, None] * k
@@ -218,6 +223,7 @@ def mrconv_merged(
     >>> torch.allclose(y, expected, atol=1e-4)
     True
     """
+    _check_branches(kernels, alpha, "alpha")
     sums, energies, spectrum = branch_moments(u, list(kernels))
     totals = sum_over_processes(torch.stack([sums, energies]))
     mean, square = (totals / count).unbind()
@@ -240,3 +246,14 @@ def roll_each(x: Tensor, by: Tensor) -> Tensor:
     steps = torch.arange(x.shape[-1], device=x.device)
     index = (steps - by[:, None, None]) % x.shape[-1]
     return x.gather(-1, index.expand_as(x))
+
+
+def _check_branches(kernels: Sequence[Tensor], weights: Tensor, name: str) -> None:
+    """Raise a ValueError unless there are kernels, and a weight for each."""
+    if not kernels:
+        raise ValueError("kernels must be at least one, got none")
+    if weights.ndim != 2 or weights.shape[1] != len(kernels):
+        raise ValueError(
+            f"{name} must have shape (channels, {len(kernels)}), a weight for each kernel, "
+            f"got {tuple(weights.shape)}"
+        )

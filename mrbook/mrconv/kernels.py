@@ -61,9 +61,9 @@ class DenseKernel(Kernel):
 
 
 class DilatedKernel(Kernel):
-    """A few taps, evenly spread: ``k[p i] = weight[i]``, 0 between, with the stride p.
+    """A few taps, evenly spread: ``k[d i] = weight[i]``, 0 between, with the stride d.
 
-    Its frequency response repeats p times: frequencies ``2π/p`` apart are the same to it.
+    Its frequency response repeats d times: frequencies ``2π/d`` apart are the same to it.
 
     Parameters
     ----------
@@ -186,6 +186,8 @@ class SumKernel(Kernel):
     def __init__(self, parts: Iterable[Kernel]) -> None:
         nn.Module.__init__(self)
         parts = list(parts)
+        if strangers := [type(part).__name__ for part in parts if not isinstance(part, Kernel)]:
+            raise TypeError(f"parts must be kernels, got {', '.join(strangers)}")
         channels = {part.channels for part in parts}
         if len(channels) != 1:
             raise ValueError(f"parts must be kernels of the same channels, got {sorted(channels)}")
@@ -243,7 +245,7 @@ def make_kernel(
     [1000, 16, 15, 16, 16]
     """
     if kind not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kind!r}")
+        raise ValueError(f"kind must be one of {', '.join(KERNELS)}, got {kind!r}")
     factory: dict[str, Any] = {"device": device, "dtype": dtype}
     if kind == "dense":
         return DenseKernel(channels, length, **factory)

@@ -22,7 +22,7 @@ from mrbook.mrconv.branches import (
     roll_each,
 )
 from mrbook.mrconv.fused import FusedConv, fuse
-from mrbook.mrconv.kernels import make_kernel
+from mrbook.mrconv.kernels import KERNELS, make_kernel
 from mrbook.statistics import count_steps, follow
 
 __all__ = ["MRConv"]
@@ -166,6 +166,8 @@ class MRConv(ConvolutionLayer):
     ) -> None:
         super().__init__(channels)
         sizes = branch_lengths(length, branches, l0)
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
         if norm not in NORMS:
             raise ValueError(f'norm must be "batch", "layer" or None, got {norm!r}')
         if kernel == "dense" and taps is not None:
@@ -174,14 +176,22 @@ class MRConv(ConvolutionLayer):
         for name, value in (("kernel_lr", kernel_lr), ("eps", eps), ("momentum", momentum)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if momentum > 1:
+            raise ValueError(f"momentum must be at most 1, got {momentum}")
         if not math.isfinite(decay):
             raise ValueError(f"decay must be finite, got {decay}")
+        for name, flag in (("bidirectional", bidirectional), ("learn_alpha", learn_alpha)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name} must be True or False, got {flag!r}")
+        if seed is not None:
+            seed = check_count(seed, "seed", 0)
         self.kind, self.norm, self.bidirectional = kernel, norm, bidirectional
         self.branches, self.l0, self.eps, self.momentum = len(sizes), l0, eps, momentum
         self.kernel_length = sizes[-1]
 
         count = len(sizes) * (1 + bidirectional)
-        alpha = 2.0 ** (-decay * torch.arange(len(sizes), device=device))
+        exponent = -decay * torch.arange(len(sizes), device=device)
+        alpha = 2.0 ** (exponent - exponent.max())  # the largest is 1, whatever the decay
         alpha = (alpha / alpha.norm()).repeat(1 + bidirectional) / (1 + bidirectional) ** 0.5
         alpha = alpha.to(dtype or torch.get_default_dtype()).repeat(self.channels, 1)
         self.alpha = nn.Parameter(alpha, requires_grad=learn_alpha)

@@ -45,6 +45,11 @@ def branch_moments(u: Tensor, kernels: list[Tensor]) -> tuple[Tensor, Tensor, Te
     spectrum : Tensor
         Of u, padded; for `spectral_conv`, and without derivatives.
 
+    Raises
+    ------
+    ValueError
+        If there are no kernels, or one has another number of channels or is longer than u.
+
     Examples
     --------
     >>> u, kernels = torch.tensor([[[1.0, 2.0, 4.0]]]), [torch.tensor([[1.0, 1.0]])]
@@ -52,6 +57,12 @@ def branch_moments(u: Tensor, kernels: list[Tensor]) -> tuple[Tensor, Tensor, Te
     >>> sums, energies
     (tensor([[10.]]), tensor([[46.]]))
     """
+    _, channels, length = u.shape
+    shapes = [tuple(k.shape) for k in kernels]
+    if not shapes or any(shape != (channels, min(shape[-1], length)) for shape in shapes):
+        raise ValueError(
+            f"kernels must be tensors of shape ({channels}, m) with m up to {length}, got {shapes}"
+        )
     return _Moments.apply(u, *kernels)
 
 

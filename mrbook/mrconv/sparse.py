@@ -64,7 +64,9 @@ class SparseKernel(Kernel):
             raise ValueError(f"give either taps or lags, got taps={taps} and lags={lags}")
         if lags is None:
             count = check_count(taps, "taps", high=length)
-            generator = None if seed is None else torch.Generator().manual_seed(seed)
+            generator = None
+            if seed is not None:
+                generator = torch.Generator().manual_seed(check_count(seed, "seed", 0))
             order = torch.rand(channels, length, generator=generator, device="cpu")
             lags = order.topk(count).indices
         lags = _check_lags(lags, channels, length).sort(1).values
