@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from mrbook import bench
-from mrbook.bench import drawing, longconv, multires, online, sampling
+from mrbook.bench import drawing, layers, longconv, multires, online, sampling
 from mrbook.bench import dwt as suite
 from mrbook.bench.engine import Case, Timing, check_equal, compare, peak_memory, run, table
+from mrbook.models.layers import LAYERS, make_layer
+from mrbook.mrconv import KERNELS
 
 
 def test_methods_run_in_turn_and_warm_up_first() -> None:
@@ -64,8 +66,13 @@ def test_results_must_agree() -> None:
         check_equal({"a": a, "b": a * float("nan")}, 0.1)
     with pytest.raises(ValueError, match="a and b differ in shape"):
         check_equal({"a": a, "b": a[:1]}, 0.1)
+    with pytest.raises(ValueError, match="differ by nan"):
+        check_equal({"a": [a, a], "b": [a, a * float("nan")]}, 0.1)
     with pytest.raises(ValueError, match="a and b differ in shape"):
         check_equal({"a": [a, a], "b": [a]}, 0.1)
+    assert check_equal({"a": a, "b": b}, None) == {}  # meant to differ, but not in shape
+    with pytest.raises(ValueError, match="a and b differ in shape"):
+        check_equal({"a": a, "b": a[:1]}, None)
 
 
 def test_a_suite_is_checked_timed_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +94,9 @@ def test_a_suite_is_checked_timed_and_shown(monkeypatch: pytest.MonkeyPatch) -> 
     cases.append(Case("wrong", {"a": lambda: one, "b": lambda: 2 * one}))
     with pytest.raises(ValueError, match="a and b differ by"):
         run("halves", repeats=3, show=shown.append)
+    cases[1:] = [Case("others", {"a": lambda: one, "b": lambda: 2 * one}, tolerance=None)]
+    others = run("halves", repeats=3, show=shown.append)["cases"][1]
+    assert others["differences"] == {} and list(others["methods"]) == ["a", "b"]
     with pytest.raises(ValueError, match=r"suite must be one of .*halves, got 'thirds'"):
         run("thirds")
 
@@ -137,6 +147,31 @@ def test_a_case_may_ask_for_memory_and_for_few_rounds(monkeypatch: pytest.Monkey
     assert "3.0 MiB" in shown[0]
     assert result["cases"][0]["methods"]["a"]["peak_memory"] == 3 << 20
     assert len(calls) == 1 + 2 + 2  # the check, two to warm up, two rounds
+
+
+def test_every_layer_takes_a_whole_training_step() -> None:
+    """Outputs differ, so nothing but this test sees what a method of this suite computes."""
+    short, long = layers.cases("cpu", channels=4, sizes=((2, 20), (1, 50)))
+    mrconv = {
+        name: make_layer(layer, 4, 20, **options).kind
+        for name, layer, options in layers.variants()
+        if layer == "mrconv"
+    }
+    assert mrconv == {f"mrconv, {kind}": kind for kind in KERNELS}
+    assert {*short.methods} == {*LAYERS, *mrconv} - {"mrconv"}
+    assert (short.tolerance, short.memory) == (None, True)
+    for case, shape in ((short, (2, 4, 20)), (long, (1, 4, 50))):
+        results = {name: method() for name, method in case.methods.items()}
+        assert check_equal(results, None) == {}
+        for y, gradient in results.values():
+            assert y.shape == shape and y.requires_grad and y.isfinite().all()
+            assert gradient.isfinite().all() and (gradient != 0).any(-1).all()
+    torch.manual_seed(0)
+    x, g = (torch.randn(2, 4, 20) for _ in range(2))
+    layer = LAYERS["multires"](4, length=20)  # the first that is made
+    y = layer(x.requires_grad_())
+    first = next(iter(short.methods.values()))()
+    check_equal({"layer": [y, *torch.autograd.grad(y, x, g)], "bench": first}, 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mrbook.bench.engine import check_equal
 from mrbook.bench.mrconv import cases
-from mrbook.longconv import direct_conv
+from mrbook.longconv import METHODS, direct_conv
 from mrbook.mrconv import (
     MRConv,
     branch_moments,
@@ -295,8 +295,30 @@ def test_kernels_and_weights_that_do_not_go_together() -> None:
 
 
 def test_the_methods_of_the_benchmark_agree() -> None:
-    found = list(cases("cpu", batch=2, channels=3, lengths=(40,), branches=4))
-    assert [len(case.methods) for case in found if "training" in case.title] == [4]
+    options = {"batch": 2, "channels": 3, "branches": 4, "small": (1, 2)}
+    found = list(cases("cpu", lengths=(40,), **options))
+    assert [case.title.split(":")[0] for case in found] == [
+        "inference",
+        "training",
+        "FFT and direct",
+    ]
+    assert [len(case.methods) for case in found[:2]] == [4, 4]
+    assert list(found[2].methods)[:2] == ["FFT", "direct"]
     for case in found:
         results = {name: method() for name, method in case.methods.items()}
         check_equal(results, case.tolerance)
+
+
+def test_the_benchmark_convolves_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, case = cases("cpu", batch=2, channels=3, lengths=(40,), branches=4, small=(1, 2))
+    taken: list[str] = []
+    for name, method in METHODS.items():
+
+        def spy(u: Tensor, k: Tensor, name: str = name, method: Callable = method) -> Tensor:
+            taken.append(name)
+            return method(u, k)
+
+        monkeypatch.setitem(METHODS, name, spy)
+    for run in case.methods.values():
+        assert run().shape == (1, 2, 40)
+    assert taken == ["fft", "direct", "fused"][: len(case.methods)]

@@ -1,4 +1,4 @@
-"""MRConv: its branches beside what they merge into, in inference and in training."""
+"""MRConv: its branches beside what they merge into, and the ways to compute that convolution."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from mrbook import native
 from mrbook.bench.engine import Case
 from mrbook.longconv import causal_conv, fast_fft_length
-from mrbook.mrconv import MRConv, mrconv_branches
+from mrbook.mrconv import FusedConv, MRConv, mrconv_branches
 
 LENGTHS, BRANCHES = (1024, 4096, 16384), 8
 
@@ -41,8 +41,13 @@ def cases(
     channels: int = 64,
     lengths: tuple[int, ...] = LENGTHS,
     branches: int = BRANCHES,
+    small: tuple[int, int] = (1, 16),
 ) -> Iterator[Case]:
-    """Inference, then a training step (forward with backward), float32, dense kernels."""
+    """Inference, a training step (forward with backward), and the fused layer by FFT and directly.
+
+    In float32, with dense kernels. The last takes `small`, a batch and channels, for the direct sum
+    is slow.
+    """
     for length in lengths:
         torch.manual_seed(0)
         l0 = -(-length // 2 ** (branches - 1))
@@ -59,29 +64,42 @@ def cases(
         steps = _training(MRConv(channels, **options), u)
         yield Case(f"training: {what}", steps, 1e-4, memory=True, rounds=7)
 
+        u = torch.randn(*small, length, device=device)
+        methods = _fft_and_direct(_fused(MRConv(small[1], **options), u), u)
+        what = f"{small[0]} x {small[1]} x {length}, {length} taps"
+        rounds = max(5, min(20, 32768 // length))
+        yield Case(f"FFT and direct: {what}", methods, 1e-4, memory=True, rounds=rounds)
+
+
+def _fused(layer: MRConv, u: Tensor) -> FusedConv:
+    layer(u)  # for the running statistics
+    return layer.eval().fuse()[0]
+
 
 def _inference(layer: MRConv, u: Tensor) -> dict[str, Callable[[], Tensor]]:
-    layer(u)  # for the running statistics
-    fused, _ = layer.eval().fuse()
+    def alone(method: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
+        return torch.no_grad()(lambda: method(u))
 
-    def alone(method: Callable[[Tensor], Tensor], conv: str = "auto") -> Callable[[], Tensor]:
-        @torch.no_grad()
-        def run() -> Tensor:
-            fused.method = conv
-            return method(u)
-
-        return run
-
-    methods = {
-        "fused": alone(fused),
+    return {
+        "fused": alone(_fused(layer, u)),
         "merged at each call": alone(layer),
         "branches": alone(layer.by_branches),
         "branches, padded kernels": alone(lambda u: padded_branches(layer, u)),
     }
-    if u.shape[-1] <= 1024:
-        methods["fused, direct"] = alone(fused, "direct")
-        if native.available(u.dtype, u.device.type):
-            methods["fused, direct in C++"] = alone(fused, "fused")
+
+
+def _fft_and_direct(fused: FusedConv, u: Tensor) -> dict[str, Callable[[], Tensor]]:
+    def by(method: str) -> Callable[[], Tensor]:
+        @torch.no_grad()
+        def run() -> Tensor:
+            fused.method = method
+            return fused(u)
+
+        return run
+
+    methods = {"FFT": by("fft"), "direct": by("direct")}
+    if native.available(u.dtype, u.device.type):
+        methods["direct in C++"] = by("fused")
     return methods
 
 
