@@ -237,6 +237,8 @@ def check_input(
 
     Raises
     ------
+    TypeError
+        If it is not a tensor.
     ValueError
         If shape, dtype or device is wrong.
 
@@ -247,6 +249,8 @@ def check_input(
         ...
     ValueError: u must have shape (batch, 4, length), got (2, 3, 5)
     """
+    if not isinstance(u, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(u).__name__}")
     sizes = zip(u.shape, shape, strict=False)
     if u.ndim != len(shape) or any(n != e for n, e in sizes if not isinstance(e, str)):
         expected = ", ".join(map(str, shape))

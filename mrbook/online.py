@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_tensors
 from mrbook.longconv import inner_dtype
 
 __all__ = [
@@ -307,14 +307,12 @@ def check_state(
     ValueError
         If their number, a shape, a dtype or a device is wrong.
     """
-    if not isinstance(state, tuple) or not all(isinstance(x, Tensor) for x in state):
-        raise TypeError(f"state must be a tuple of tensors, got {type(state).__name__}")
+    position, inputs, sums = check_tensors(state, "state", 3)
     device, values = u_t.device, ((*u_t.shape, size), inner_dtype(u_t), u_t.device)
     expected = [((len(u_t),), torch.int64, device), values, values]
     got = [(tuple(x.shape), x.dtype, x.device) for x in state]
     if got != expected:
         raise ValueError(f"state must be tensors of {expected} for this layer and u, got {got}")
-    position, inputs, sums = state
     if k is not None and (k.shape[:-1] != inputs.shape[1:-1] or k.dtype != inputs.dtype):
         raise ValueError(
             f"k must have shape ({inputs.shape[1]}, m) and {inputs.dtype} for this state, "

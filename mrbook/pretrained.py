@@ -120,7 +120,6 @@ def publish(
         made = save_checkpoint(folder, {"record": record, **weights}, name)
         if (size := made.stat().st_size) > _LIMIT:
             raise ValueError(f"{path} must have at most {_LIMIT:,} bytes of weights, got {size:,}")
-        os.chmod(made, 0o644)  # a temporary file is its owner's alone
         os.replace(made, _FOLDER / made.name)
     return _FOLDER / made.name
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook import native
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_tensors
 from mrbook.longconv import inner_dtype
 
 __all__ = ["LevelFilters", "Rings", "State", "check_filters", "level_filters", "step_matrix"]
@@ -198,8 +198,8 @@ class Rings(nn.Module):
 
         Raises
         ------
-        ValueError
-            If the state doesn't go with u, or with these rings.
+        TypeError, ValueError
+            If the state is none, or doesn't go with u or with these rings.
         """
         position, rings = self.check(u, state)
         dtype, learning = u.dtype, torch.is_grad_enabled()
@@ -258,8 +258,16 @@ class Rings(nn.Module):
         return self._cache[1]
 
     def check(self, u: Tensor, state: State) -> State:
-        """Return the state, or raise a ValueError unless it goes with u and these rings."""
-        position, rings = state
+        """Return the state, or say what is wrong with it.
+
+        Raises
+        ------
+        TypeError
+            If it is not a tuple of tensors.
+        ValueError
+            If it doesn't go with u, or with these rings.
+        """
+        position, rings = check_tensors(state, "state", 2)
         shape = (len(u), self.rows, self.channels)
         if position.shape != shape[:1] or rings.shape != shape:
             raise ValueError(

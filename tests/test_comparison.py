@@ -196,11 +196,13 @@ def test_a_run_follows_from_its_seed(experiment: Experiment, name: str) -> None:
 
 def test_what_diverges_counts_as_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     result = tiny_probe().run(VARIANTS["multires"], 0, 1e30)
-    assert result.scores == {"test": 1.0} and result.valid == (-1.0,)
+    assert result.scores == {"test": 1.0} and result.valid == (-1.0,) and result.diverged
+    assert not tiny_probe().run(VARIANTS["multires"], 0, 0.01).diverged
     training = tiny_training(lengths=(32, 48))
     monkeypatch.setattr("mrbook.train.loop._DIVERGED", 0.0)
     result = training.run(VARIANTS["multires"], 0, 0.01)
     assert result.scores == {"32": 1 / 8, "48": 1 / 8} and result.valid == (1 / 8, -math.inf)
+    assert result.diverged and result.seconds > 0
 
 
 # ---- records ------------------------------------------------------------------------------------
@@ -258,6 +260,25 @@ def test_an_interrupted_series_goes_on(
     assert record_rows(["five-minus-six"], tmp_path, again=True) == 3
 
 
+def test_what_diverged_is_marked_and_takes_no_part_in_the_mean_time(
+    tiny: dict[str, Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Probe.run
+
+    def first_diverges(self: Probe, variant: Variant, seed: int, lr: float, **options: Any) -> Any:
+        result = run(self, variant, seed, lr, **options)
+        share = 0.001 if seed == 0 else 1
+        return dataclasses.replace(result, diverged=seed == 0, seconds=share * 40)
+
+    monkeypatch.setattr(Probe, "run", first_diverges)
+    monkeypatch.setitem(tiny, "five-minus-six", tiny_probe(rows=("multires",)))
+    record_rows(["five-minus-six"], tmp_path)
+    row = load_rows("five-minus-six", tmp_path)["multires"]
+    assert [run.get("diverged") for run in row.payload["runs"]] == [True, None]
+    assert (row.diverged, row.seconds) == (1, 40)
+    assert "n = 2, 1 diverged" in text_table("five-minus-six", tmp_path)
+
+
 def test_a_row_of_other_settings_is_made_again(
     tiny: dict[str, Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +310,29 @@ def test_the_best_and_the_worst() -> None:
     assert separation(rows, higher_is_better=False).best.variant.name == "lstm"
     with pytest.raises(ValueError, match="rows must be at least two, got 1"):
         separation(rows[:1])
+
+
+def test_one_seed_has_no_standard_error() -> None:
+    one = row_of("s4d", 0.5)
+    assert one.mean() == 0.5 and math.isnan(one.standard_error())
+    assert math.isnan(separation([one, row_of("lstm", 0.1, 0.2)]).standard_error)
+
+
+def test_bad_arguments_say_so(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="names must be a list .*, got the string 'recall'"):
+        record_rows("recall", tmp_path)
+    with pytest.raises(ValueError, match="^test must be one of test, got 'x'$"):
+        row_of("s4d", 0.5).values("x")
+
+
+@pytest.mark.parametrize("name", ["recall", "shapes"])
+def test_recorded_layers_are_told_apart(name: str) -> None:
+    found = load_rows(name)
+    rows = [found[row] for row in LAYER_ROWS if row in found]
+    if len(rows) < 2:
+        pytest.skip("not recorded yet")
+    apart = separation(rows)
+    assert apart.difference >= 3 * apart.standard_error
 
 
 def test_speed_is_a_ratio_to_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -241,3 +241,9 @@ def test_check_input_lets_good_inputs_through() -> None:
     check_input(torch.zeros(0, 3).bfloat16(), parameter, ("batch", 3))
     with pytest.raises(ValueError, match="u must have a length of at least 1"):
         check_input(torch.zeros(2, 3, 0), parameter, ("batch", 3, "length"))
+
+
+def test_check_input_wants_a_tensor() -> None:
+    for u, kind in ((np.zeros((2, 3, 5)), "ndarray"), ([[[0.0]]], "list"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"^x must be a tensor, got {kind}$"):
+            check_input(u, torch.zeros(3), ("batch", 3, "length"), "x")  # type: ignore[arg-type]

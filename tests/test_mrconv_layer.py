@@ -408,10 +408,10 @@ def test_linear_answers_are_refused_where_the_layer_is_not_linear() -> None:
         ({"taps": 4}, "taps goes with kernels that are not dense, got 4"),
         ({"kernel": "sparse", "taps": 17}, "taps must be from 1 to 16, got 17"),
         ({"kernel": "fourier+sparse", "l0": 1}, "taps must be at least 2, got 1"),
-        ({"kernel_lr": 0.0}, "kernel_lr must be positive, got 0.0"),
-        ({"eps": -1.0}, "eps must be positive, got -1.0"),
-        ({"momentum": float("nan")}, "momentum must be positive, got nan"),
-        ({"momentum": 1.5}, "momentum must be at most 1, got 1.5"),
+        ({"kernel_lr": 0.0}, "kernel_lr must be above 0 and finite, got 0.0"),
+        ({"eps": -1.0}, "eps must be above 0 and finite, got -1.0"),
+        ({"momentum": float("nan")}, "momentum must be above 0 and at most 1, got nan"),
+        ({"momentum": 1.5}, "momentum must be above 0 and at most 1, got 1.5"),
         ({"decay": float("inf")}, "decay must be finite, got inf"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
@@ -427,6 +427,19 @@ def test_options_of_another_type_are_named() -> None:
             MRConv(3, length=20, **{name: 2})
     with pytest.raises(TypeError, match=r"seed must be an integer, got 1\.5"):
         MRConv(3, length=20, seed=1.5)
+    for name in ("decay", "eps", "momentum", "kernel_lr"):
+        with pytest.raises(TypeError, match=f"{name} must be a number, got '0.1'"):
+            MRConv(3, length=20, **{name: "0.1"})
+
+
+def test_no_kernel_is_longer_than_memory_allows() -> None:
+    assert branch_lengths(branches=21)[-1] == branch_lengths(branches=1, l0=2**24)[0] == 2**24
+    with pytest.raises(ValueError, match="branches must be from 1 to 21, got 60"):
+        MRConv(3, branches=60)
+    with pytest.raises(ValueError, match="branches must be from 1 to 23, got 24"):
+        branch_lengths(branches=24, l0=3)
+    with pytest.raises(ValueError, match="l0 must be from 1 to 16777216, got 16777217"):
+        branch_lengths(branches=1, l0=2**24 + 1)
 
 
 def test_bad_input_is_named() -> None:

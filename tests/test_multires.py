@@ -498,6 +498,9 @@ def test_bad_states() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             layer.step(u_t, state)
+    for state, error in (((), ValueError), ((rings,), ValueError), (None, TypeError)):
+        with pytest.raises(error, match=r"state must (have 2|be a tuple of) tensors, got"):
+            layer.step(u, state)
 
 
 def test_filters_that_do_not_go_together() -> None:

@@ -3,21 +3,24 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import ROOT
 from torch import nn
 
 from mrbook import pretrained as module
 from mrbook.__main__ import main
+from mrbook.likelihood import from_levels
 from mrbook.models import PixelModel, SequenceClassifier
 from mrbook.pretrained import available, pretrained, publish, record_of
 from mrbook.recipes import Recipe, find_recipe
 from mrbook.records import load_records, write_record
-from mrbook.tasks import Task
+from mrbook.tasks import ImageTask, Task
 from mrbook.train import CheckpointError, fit, read_checkpoint
 from mrbook.train.objectives import objective_of
 
@@ -63,6 +66,43 @@ def test_shipped_weights_are_as_good_as_their_record_says(name: str) -> None:
     if json.loads(json.dumps(task.fingerprint)) != record["payload"]["data"]:
         pytest.skip("the data it was trained on are not here")
     assert far_from(record, scores(model, task, 100)) < 4
+
+
+def judge_of(task: ImageTask) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Train a small classifier in two dimensions: from bytes of images to classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(512, 10)),
+        )
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
+    for batch in task.batches("train", 50, generator=torch.Generator().manual_seed(0)):
+        loss = F.cross_entropy(net(batch.inputs.unflatten(-1, (16, 16))), batch.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def judge(images: torch.Tensor) -> torch.Tensor:
+        return net(from_levels(images)).argmax(1)
+
+    return judge
+
+
+def test_what_the_shipped_network_draws_is_recognized() -> None:
+    name = "multires-drawing-cpu-seed0"
+    if name not in available():
+        pytest.skip("not shipped")
+    model, task = pretrained(name), find_recipe("multires-drawing", "cpu").build_task()
+    assert isinstance(model, PixelModel) and isinstance(task, ImageTask)
+    judge = judge_of(task)
+    real = judge(task.images("test")) == task.labels("test")
+    assert float(real.double().mean()) >= 0.95
+    labels = torch.arange(10).repeat(10)
+    drawn = judge(model.draw(100, labels=labels, seed=1)) == labels
+    assert float(drawn.double().mean()) >= 0.8
 
 
 # ---- a small one, made here ---------------------------------------------------------------------

@@ -98,3 +98,5 @@ def test_bad_names_and_sizes_say_so() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         x, y = probe_data("five-minus-six", 2, 16, seeded(0))
         train_probe(ProbeNet("multires", 2, 16), x, y, lr=0.1, steps=0, batch=1)
+    with pytest.raises(ValueError, match="x and y must be as many, got 2 and 1 sequences"):
+        train_probe(ProbeNet("multires", 2, 16), x, y[:1], lr=0.1, steps=1, batch=1)

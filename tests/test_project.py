@@ -118,6 +118,12 @@ def test_imports_go_one_way() -> None:
         assert imported_modules(path) <= allowed, path.name
 
 
+def test_contributors_are_told_the_same_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    told = text.split("imports only modules before it in this list:")[1].split(". ")[0]
+    assert re.findall(r"`(\w+)`", told) == LAYERS
+
+
 def test_importing_the_package_is_light() -> None:
     """`import mrbook` and its numerical modules load nothing heavy beside torch."""
     code = (

@@ -190,10 +190,43 @@ def test_bad_arguments() -> None:
         fit(model, task, SMALL.but(augment=("cut",)), device="cpu")
     with pytest.raises(ValueError, match="task must be one of"):
         SMALL.but(task="chess")
-    with pytest.raises(ValueError, match="lr must be positive, got 0"):
-        SMALL.but(lr=0)
     with pytest.raises(ValueError, match="recipe must be one of"):
         find_recipe("nothing", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"name": 3}, TypeError, "name must be a string, got 3"),
+        ({"preset": None}, TypeError, "preset must be a string, got None"),
+        ({"lr": 0}, ValueError, "lr must be above 0 and finite, got 0"),
+        ({"lr": "0.1"}, TypeError, "lr must be a number, got '0.1'"),
+        ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0 and finite, got -1"),
+        ({"warmup_epochs": 4}, ValueError, "warmup_epochs must be at least 0 and at most 3, got 4"),
+        ({"clip": 0}, ValueError, "clip must be above 0 and finite, got 0"),
+        ({"betas": 0.9}, ValueError, r"betas must be two numbers, got 0\.9"),
+        ({"betas": (0.9,)}, ValueError, r"betas must be two numbers, got \(0\.9,\)"),
+        ({"betas": (0.9, 1)}, ValueError, r"betas\[1\] must be at least 0 and below 1, got 1"),
+        ({"augment": "flip"}, TypeError, "augment must be a sequence of strings, got 'flip'"),
+        ({"subset": {"valid": 0}}, ValueError, r"subset\['valid'\] must be at least 1, got 0"),
+        ({"subset": {"dev": 9}}, ValueError, "subset must be of train, valid, test, got 'dev'"),
+        ({"milestones": {4: 0.5}}, ValueError, "epoch of milestones must be from 1 to 3, got 4"),
+        ({"milestones": {1: 1}}, ValueError, r"milestones\[1\] must be above 0 and below 1, got 1"),
+    ],
+)
+def test_a_recipe_looks_at_its_values(changes: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=f"^{message}$"):
+        SMALL.but(**changes)
+
+
+def test_milestones_of_bits_and_of_shorter_runs() -> None:
+    drawing = find_recipe("multires-drawing", "paper")
+    assert drawing.but(milestones={1: 7.5}).milestones == {1: 7.5}  # bits, not a share
+    recipe = SMALL.but(milestones={1: 0.2, 3: 0.5})
+    assert recipe.but(epochs=2).milestones == {1: 0.2} and recipe.but(epochs=5) == recipe.but(
+        epochs=5, milestones=recipe.milestones
+    )
+    assert Recipe(**recipe.as_dict() | {"milestones": {}}).as_dict()["betas"] == [0.9, 0.999]
 
 
 # ---- augmentation -------------------------------------------------------------------------------
@@ -292,6 +325,12 @@ def test_checkpoints_are_whole_and_the_one_before_is_kept(tmp_path: Path) -> Non
         load_checkpoint(tmp_path, {"seed": 2})
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         read_checkpoint(tmp_path / "none.pt")
+
+
+def test_others_may_read_a_checkpoint(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert save_checkpoint(tmp_path, {"step": 1}).stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "last-before.pt").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
@@ -496,7 +535,7 @@ def test_a_model_of_pixels_is_trained_for_bits() -> None:
 def test_every_recipe_is_plain_and_builds(recipe: Recipe) -> None:
     assert find_recipe(recipe.name, recipe.preset) is recipe
     json.dumps(recipe.as_dict(), allow_nan=False)
-    assert recipe.but() == recipe and recipe.but(epochs=1).model == recipe.model
+    assert recipe.but() == recipe and recipe.but(batch_size=1).model == recipe.model
     published = {("multires-scifar", "paper"): 1_365_514, ("multires-drawing", "paper"): 38_391_908}
     sizes = {
         "scifar": {"channels": 3, "length": 1024, "vocabulary": None},

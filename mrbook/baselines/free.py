@@ -6,14 +6,13 @@ D. Y. Fu, E. L. Epstein, E. Nguyen, A. W. Thomas, M. Zhang, T. Dao, A. Rudra, C.
 Hardware-Efficient Long Convolutions for Sequence Modeling", ICML 2023, arXiv:2302.06646.
 """
 
-import math
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_number
 from mrbook.convolution import ConvolutionLayer
 
 __all__ = ["INITS", "LongConv"]
@@ -61,8 +60,8 @@ class LongConv(ConvolutionLayer):
     Raises
     ------
     TypeError, ValueError
-        If a size is not an integer or out of range, lam is not finite or negative, init is unknown,
-        or kernel_dropout is not in [0, 1).
+        If a size is not an integer, or a number is none or out of range: lam is at least 0 and
+        finite, kernel_dropout is in [0, 1). Or if init is unknown.
 
     Notes
     -----
@@ -100,15 +99,12 @@ class LongConv(ConvolutionLayer):
     ) -> None:
         super().__init__(channels)
         length = check_count(length, "length")
-        if not 0 <= lam < math.inf:
-            raise ValueError(f"lam must be at least 0 and finite, got {lam}")
         if init not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        if not 0 <= kernel_dropout < 1:
-            raise ValueError(f"kernel_dropout must be at least 0 and below 1, got {kernel_dropout}")
         self.kernel_length = length
-        self.lam, self.smooth = lam, check_count(smooth, "smooth", 0)
-        self.init, self.kernel_dropout = init, kernel_dropout
+        self.lam, self.smooth = check_number(lam, "lam", 0), check_count(smooth, "smooth", 0)
+        self.kernel_dropout = check_number(kernel_dropout, "kernel_dropout", 0, 1, ends="[)")
+        self.init = init
         weight = torch.randn(self.channels, length, device=device, dtype=dtype)
         if init == "decay":
             channel = torch.arange(self.channels, device=device) / self.channels

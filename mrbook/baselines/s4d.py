@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook.baselines.state import check_state
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_number
 from mrbook.convolution import ConvolutionLayer
 from mrbook.longconv import check_input, inner_dtype
 
@@ -221,10 +221,8 @@ class S4D(ConvolutionLayer):
         super().__init__(channels)
         if length is not None:
             check_count(length, "length")
-        if not 0 < dt_min <= dt_max < math.inf:
-            raise ValueError(
-                f"dt_min and dt_max must be 0 < dt_min <= dt_max, got {dt_min} and {dt_max}"
-            )
+        dt_max = check_number(dt_max, "dt_max", 0, ends="(]")
+        dt_min = check_number(dt_min, "dt_min", 0, dt_max, ends="(]")
         A = s4d_spectrum(init, state_size).expand(self.channels, -1)
         self.init, self.state_size = init, 2 * A.shape[1]
 

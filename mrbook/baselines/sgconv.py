@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_number
 from mrbook.convolution import ConvolutionLayer
 
 __all__ = ["SGConv", "multiscale_kernel"]
@@ -88,7 +88,7 @@ class SGConv(ConvolutionLayer):
     Raises
     ------
     TypeError, ValueError
-        If a size is not an integer or out of range, or alpha is not in (0, 1].
+        If a size is not an integer or out of range, or alpha is not a number in (0, 1].
 
     Notes
     -----
@@ -126,15 +126,13 @@ class SGConv(ConvolutionLayer):
         super().__init__(channels)
         length = check_count(length, "length")
         kernel_dim = check_count(kernel_dim, "kernel_dim")
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha must be above 0 and at most 1, got {alpha}")
-        self.alpha = alpha
+        self.alpha = check_number(alpha, "alpha", 0, 1, ends="(]")
         scales = 1 + (-(-length // kernel_dim) - 1).bit_length()
         self.kernel_length = kernel_dim * 2 ** (scales - 1)
         shape = self.channels, scales, kernel_dim
         self.w = nn.Parameter(torch.randn(shape, device=device, dtype=dtype))
         self.D = nn.Parameter(torch.randn(self.channels, device=device, dtype=dtype))
-        norm = multiscale_kernel(self.w.detach(), alpha).norm(dim=1, keepdim=True)
+        norm = multiscale_kernel(self.w.detach(), self.alpha).norm(dim=1, keepdim=True)
         self.register_buffer("norm", norm)
 
     def _kernel(self, length: int, dtype: torch.dtype) -> Tensor:

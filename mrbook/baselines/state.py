@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from mrbook.checks import check_tensors
+
 __all__ = ["check_state"]
 
 
@@ -36,11 +38,7 @@ def check_state(
         ...
     ValueError: state must have tensors of shape (4, 3) for this layer and batch, got (2, 3)
     """
-    if not isinstance(state, tuple) or not all(isinstance(x, Tensor) for x in state):
-        raise TypeError(f"state must be a tuple of tensors, got {type(state).__name__}")
-    if len(state) != count:
-        raise ValueError(f"state must have {count} tensors for this layer, got {len(state)}")
-    for x in state:
+    for x in check_tensors(state, "state", count):
         if x.shape != shape:
             raise ValueError(
                 f"state must have tensors of shape {shape} for this layer and batch, "

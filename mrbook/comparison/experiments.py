@@ -39,11 +39,13 @@ class Result:
     scores : dict from str to float
         On test data, by what was tested; empty if they weren't read.
     seconds : float
-        Wall-clock time.
+        Wall-clock time of training, up to where it diverged if it did.
     length : int
         Of the sequences that it learned from.
     profiles : list of list of float
         `lag_profile` of the first layer, if asked for.
+    diverged : bool
+        Whether scores are those of a guess, since training broke off or an error was not finite.
     """
 
     network: nn.Module
@@ -52,6 +54,7 @@ class Result:
     seconds: float
     length: int
     profiles: list[list[float]] = field(default_factory=list)
+    diverged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +201,8 @@ class Training(Experiment):
         except DivergedError:
             guess = 1 / len(task.classes)
             scores = dict.fromkeys(self._tests(), guess) if test else {}
-            return Result(model.eval(), (guess, float("-inf")), scores, 0.0, task.length, profiles)
+            valid, seconds = (guess, -math.inf), time.perf_counter() - began
+            return Result(model.eval(), valid, scores, seconds, task.length, profiles, True)
         seconds = time.perf_counter() - began
         scores = {}
         if test:
@@ -248,7 +252,7 @@ class Probe(Experiment):
     def run(
         self, variant: Variant, seed: int, lr: float, *, test: bool = True, profile: bool = False
     ) -> Result:
-        """Train one layer; see `Experiment.run`. An error that is not finite counts as 1.
+        """Train one layer; see `Experiment.run`. Where an error is not finite, they count as 1.
 
         The lags are looked at once, at the end.
         """
@@ -256,10 +260,6 @@ class Probe(Experiment):
         def draw(part: int, noise: float) -> tuple[Tensor, Tensor]:
             generator = torch.Generator().manual_seed(3 * seed + part)
             return probe_data(self.name, self.examples, self.length, generator, noise=noise)
-
-        def error(part: int, noise: float) -> float:
-            value = relative_error(network, *draw(part, noise))
-            return value if math.isfinite(value) else 1.0
 
         width = self.width(variant)  # which draws random numbers where it is not known yet
         torch.manual_seed(seed)
@@ -271,14 +271,17 @@ class Probe(Experiment):
             network, *draw(0, self.noise), lr=lr, steps=self.steps, batch=self.batch, seed=seed
         )
         seconds = time.perf_counter() - began
-        scores = {"test": error(2, 0.0)} if test else {}
+        valid = relative_error(network, *draw(1, self.noise))
+        scores = {"test": relative_error(network, *draw(2, 0.0))} if test else {}
+        diverged = not all(map(math.isfinite, (valid, *scores.values())))
+        if diverged:
+            valid, scores = 1.0, dict.fromkeys(scores, 1.0)
         profiles = []
         if profile:
             x, _ = draw(1, 0.0)
             u = network.spread(x[:_EXAMPLES, :, None]).mT.contiguous()
             profiles.append(_profile(network.layer, u))
-        valid = (-error(1, self.noise),)
-        return Result(network, valid, scores, seconds, self.length, profiles)
+        return Result(network, (-valid,), scores, seconds, self.length, profiles, diverged)
 
     def settings(self) -> dict[str, Any]:
         """The sizes, as plain values."""

@@ -153,7 +153,14 @@ def train_probe(
         Steps, and sequences drawn for each.
     seed : int
         Of the draws.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many targets as inputs, or a number is out of range.
     """
+    if len(x) != len(y):
+        raise ValueError(f"x and y must be as many, got {len(x)} and {len(y)} sequences")
     optimizer = make_optimizer(network, lr, 0.0, (0.9, 0.999))
     steps, batch = check_count(steps, "steps"), check_count(batch, "batch")
     torch.manual_seed(seed)

@@ -50,9 +50,11 @@ class Row:
     lr : float
         Learning rate that was chosen.
     seconds : float
-        Mean wall-clock time of a run.
+        Mean wall-clock time of the runs that did not diverge, NaN if all did.
     payload : mapping
         All that the record holds.
+    diverged : int
+        How many runs diverged: their scores are those of a guess.
     """
 
     variant: Variant
@@ -62,10 +64,20 @@ class Row:
     lr: float
     seconds: float
     payload: Mapping[str, Any]
+    diverged: int = 0
 
     def values(self, test: str | None = None) -> tuple[float, ...]:
-        """Scores of one test, one for each seed. Default: the first test."""
-        return self.scores[next(iter(self.scores)) if test is None else test]
+        """Scores of one test, one for each seed. Default: the first test.
+
+        Raises
+        ------
+        ValueError
+            If there is no such test; says which there are.
+        """
+        test = next(iter(self.scores)) if test is None else test
+        if test not in self.scores:
+            raise ValueError(f"test must be one of {', '.join(self.scores)}, got {test!r}")
+        return self.scores[test]
 
     def n(self) -> int:
         """Number of seeds."""
@@ -76,9 +88,12 @@ class Row:
         return statistics.mean(self.values(test))
 
     def standard_error(self, test: str | None = None) -> float:
-        """Standard error of the mean: the deviation from seed to seed over the root of n."""
+        """Standard error of the mean: the deviation from seed to seed over the root of n.
+
+        NaN with one seed, which tells nothing about it.
+        """
         values = self.values(test)
-        return statistics.stdev(values) / math.sqrt(len(values))
+        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,7 @@ class Separation:
     difference : float
         Of the means, positive.
     standard_error : float
-        Of the difference: root of the sum of the squares of theirs.
+        Of the difference: root of the sum of the squares of theirs; NaN where one has one seed.
     """
 
     best: Row
@@ -147,8 +162,9 @@ def make_row(
     -------
     dict
         What a record keeps: settings, parameters, width, the choice (``tuning``: each rate's scores
-        on validation data; empty where the rate was given), ``lr``, the ``runs``, and of the first
-        run's first layer the ``profiles`` of lags over training, in bins with the edges ``lags``.
+        on validation data; empty where the rate was given), ``lr``, the ``runs`` (one that diverged
+        has ``"diverged": true``), and of the first run's first layer the ``profiles`` of lags over
+        training, in bins with the edges ``lags``.
     """
     width = experiment.width(variant)
     sign = 1 if experiment.higher_is_better else -1
@@ -171,6 +187,7 @@ def make_row(
                 "valid": _rounded(sign * result.valid[0]),
                 "scores": {test: _rounded(score) for test, score in result.scores.items()},
                 "seconds": round(result.seconds, 2),
+                **({"diverged": True} if result.diverged else {}),
             }
         )
         profiles += [[_rounded(value) for value in profile] for profile in result.profiles]
@@ -220,9 +237,13 @@ def record_rows(
     ------
     DirtyTreeError
         If records would lie in the checkout's own folder and the tree is dirty.
+    TypeError
+        If names is one string.
     ValueError
         If there is no such experiment.
     """
+    if isinstance(names, str):
+        raise TypeError(f"names must be a list of experiments, got the string {names!r}")
     names = [*EXPERIMENTS, SPEED] if names is None else list(names)
     experiments = {name: find_experiment(name) for name in names if name != SPEED}
     here = environment()
@@ -374,9 +395,17 @@ def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _row(variant: Variant, payload: Mapping[str, Any]) -> Row:
     runs = payload["runs"]
     scores = {test: tuple(run["scores"][test] for run in runs) for test in runs[0]["scores"]}
-    seconds = statistics.mean(run["seconds"] for run in runs)
-    lr, width = payload["lr"], payload["width"]
-    return Row(variant, scores, payload["parameters"], width, lr, seconds, payload)
+    seconds = [run["seconds"] for run in runs if not run.get("diverged")]
+    return Row(
+        variant,
+        scores,
+        payload["parameters"],
+        payload["width"],
+        payload["lr"],
+        statistics.mean(seconds) if seconds else math.nan,
+        payload,
+        len(runs) - len(seconds),
+    )
 
 
 def _rounded(value: float) -> float:

@@ -58,7 +58,8 @@ def _score(row: Row | None) -> str:
         f"{row.standard_error(test):.3f}"
         for test in row.scores
     ]
-    rest = f"n = {row.n()}, {row.parameters:,} parameters, width {row.width}, rate {row.lr:g}"
+    seeds = f"n = {row.n()}" + (f", {row.diverged} diverged" if row.diverged else "")
+    rest = f"{seeds}, {row.parameters:,} parameters, width {row.width}, rate {row.lr:g}"
     return f"{', '.join(tests)}; {rest}, {row.seconds:.1f} s"
 
 

@@ -12,6 +12,7 @@ from mrbook.mrconv.branches import (
     merge_kernels,
     mrconv_branches,
     mrconv_merged,
+    start_weights,
 )
 from mrbook.mrconv.fused import FusedConv
 from mrbook.mrconv.kernels import (
@@ -44,4 +45,5 @@ __all__ = [
     "mrconv_branches",
     "mrconv_merged",
     "spectral_conv",
+    "start_weights",
 ]

@@ -21,8 +21,10 @@ __all__ = [
     "merge_kernels",
     "mrconv_branches",
     "mrconv_merged",
-    "roll_each",
+    "start_weights",
 ]
+
+_LONGEST = 2**24  # lags of a kernel that nobody asked for by its length
 
 
 def branch_lengths(
@@ -35,14 +37,16 @@ def branch_lengths(
     length : int, optional
         Longest lag that should be reached: only the last kernel may be longer, and is clipped.
     branches : int, optional
-        How many. Default: as many as it takes to reach `length`.
+        How many. Default: as many as it takes to reach `length`. Without `length` they end at
+        2^24 lags.
     l0 : int
         Length of the first.
 
     Raises
     ------
     TypeError, ValueError
-        If neither is given, l0 exceeds length, or the last branches would all be clipped to it.
+        If neither is given, l0 exceeds length, the last branches would all be clipped to it, or
+        without `length` the last would have more than 2^24 lags.
 
     Examples
     --------
@@ -58,7 +62,9 @@ def branch_lengths(
     if length is None:
         if branches is None:
             raise ValueError("give length, branches or both, got neither")
-        return [check_count(l0, "l0") << i for i in range(check_count(branches, "branches"))]
+        l0 = check_count(l0, "l0", high=_LONGEST)
+        most = (_LONGEST // l0).bit_length()
+        return [l0 << i for i in range(check_count(branches, "branches", high=most))]
     length = check_count(length, "length")
     l0 = check_count(l0, "l0", high=length)
     most = (-(-length // l0) - 1).bit_length() + 1  # the first that reaches length
@@ -68,6 +74,35 @@ def branch_lengths(
             f"branches must be from 1 to {most} for length={length} and l0={l0}, got {branches}"
         )
     return [min(l0 << i, length) for i in range(branches)]
+
+
+def start_weights(branches: int, decay: float = 0.0) -> Tensor:
+    """How alpha starts: ``alpha_i ∝ 2^(-decay i)`` with ``sum_i alpha_i² = 1``.
+
+    Normalized branches with independent kernels are uncorrelated for white noise, so that the
+    output starts with variance 1. Without decay the energy of the merged kernel is spread evenly
+    over the octaves of lag; its size at lag τ goes like ``τ^(-1/2 - decay)``.
+
+    Parameters
+    ----------
+    branches : int
+        How many.
+    decay : float
+        Positive where longer kernels shall start with less.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(branches,)``.
+
+    Examples
+    --------
+    >>> start_weights(4)
+    tensor([0.5000, 0.5000, 0.5000, 0.5000])
+    """
+    exponent = -decay * torch.arange(branches)
+    alpha = 2.0 ** (exponent - exponent.max())  # the largest is 1, whatever the decay
+    return alpha / alpha.norm()
 
 
 def mrconv_branches(
@@ -174,7 +209,12 @@ def merge_kernels(kernels: Sequence[Tensor], weights: Tensor) -> Tensor:
 
 
 def mrconv_merged(
-    u: Tensor, kernels: Sequence[Tensor], alpha: Tensor, count: Tensor, eps: float = 1e-5
+    u: Tensor,
+    kernels: Sequence[Tensor],
+    alpha: Tensor,
+    count: Tensor,
+    eps: float = 1e-5,
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`mrconv_branches` with the batch's statistics, as one convolution.
 
@@ -185,18 +225,19 @@ def mrconv_merged(
     Parameters
     ----------
     u : Tensor
-        Shape ``(batch, channels, length)``. Sequences of a ragged batch end together: zeros lie
-        before their start.
+        Shape ``(batch, channels, length)``. Beyond the end of a sequence, or before its start, are
+        zeros.
     kernels : sequence of Tensor
         By lag, each of shape ``(channels, m)``, m at most `length`, and none shorter than the one
         before.
     alpha : Tensor
         Weights, shape ``(channels, branches)``.
     count : Tensor
-        Time steps of the batch, zeros before a start not counted: see
-        `mrbook.statistics.count_steps`.
+        Time steps of the batch, such zeros not counted: see `mrbook.statistics.count_steps`.
     eps : float
         Added to the variances.
+    lengths : Tensor, optional
+        Where the sequences of a ragged batch end, integers of shape ``(batch,)``. Default: together.
 
     Returns
     -------
@@ -224,25 +265,20 @@ def mrconv_merged(
     True
     """
     _check_branches(kernels, alpha, "alpha")
+    late = None if lengths is None else u.shape[-1] - lengths.to(u.device)
+    u = u if late is None else _roll_each(u, late)  # now they do
     sums, energies, spectrum = branch_moments(u, list(kernels))
     totals = sum_over_processes(torch.stack([sums, energies]))
     mean, square = (totals / count).unbind()
     variance = (square - mean.square()).clamp_min(0)
     scale = alpha * (variance + eps).rsqrt()
     y = spectral_conv(u, spectrum, merge_kernels(kernels, scale))
+    y = y if late is None else _roll_each(y, -late)
     return y - (scale * mean).sum(1)[:, None], mean, variance
 
 
-def roll_each(x: Tensor, by: Tensor) -> Tensor:
-    """Move every sequence of a batch in time, what leaves at one end coming in at the other.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(batch, channels, length)``.
-    by : Tensor
-        Steps of each, integers of shape ``(batch,)``.
-    """
+def _roll_each(x: Tensor, by: Tensor) -> Tensor:
+    """Move every sequence of a batch in time, what leaves at one end coming in at the other."""
     steps = torch.arange(x.shape[-1], device=x.device)
     index = (steps - by[:, None, None]) % x.shape[-1]
     return x.gather(-1, index.expand_as(x))

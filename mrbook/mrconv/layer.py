@@ -1,7 +1,6 @@
 """MRConv: a weighted sum of normalized convolutions of different lengths, which merges into one."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_number
 from mrbook.convolution import ConvolutionLayer
 from mrbook.longconv import causal_conv, check_input, inner_dtype, mask_padding
 from mrbook.mrconv.base import Kernel
@@ -19,7 +18,7 @@ from mrbook.mrconv.branches import (
     merge_kernels,
     mrconv_branches,
     mrconv_merged,
-    roll_each,
+    start_weights,
 )
 from mrbook.mrconv.fused import FusedConv, fuse
 from mrbook.mrconv.kernels import KERNELS, make_kernel
@@ -62,7 +61,7 @@ class MRConv(ConvolutionLayer):
         Let N branches more look ahead in time, for classification of whole sequences. Such a layer
         is not causal.
     decay : float
-        Start of alpha, ``alpha_i ∝ 2^(-decay i)``.
+        Start of alpha, ``alpha_i ∝ 2^(-decay i)``, see `mrbook.mrconv.start_weights`.
     learn_alpha : bool
         Whether alpha is trained.
     kernel_lr : float
@@ -108,12 +107,8 @@ class MRConv(ConvolutionLayer):
     would be one number, and the offsets of all branches add up to one: so each branch has alpha
     alone, and the layer beta. Folding a gamma in means multiplying alpha by it.
 
-    All branches start alike, with alpha the same and ``sum_i alpha_i² = 1`` per channel. Normalized
-    branches with independent kernels are uncorrelated for white noise, so that the output starts
-    with variance 1. The energy of the merged kernel is then spread evenly over the octaves of lag:
-    its size at lag τ goes like ``τ^(-1/2 - decay)``. That no decay is presupposed is our choice,
-    and so are the start of the kernels (see `mrbook.mrconv.Kernel`) and l0; the paper's are not
-    known to us.
+    All branches start alike. That no decay is presupposed is our choice, and so are the start of
+    the kernels (see `mrbook.mrconv.Kernel`) and l0; the paper's are not known to us.
 
     Parameters per channel: those of the kernels, alpha (N) and beta (1).
 
@@ -173,27 +168,19 @@ class MRConv(ConvolutionLayer):
         if kernel == "dense" and taps is not None:
             raise ValueError(f"taps goes with kernels that are not dense, got {taps}")
         taps = l0 if taps is None else check_count(taps, "taps", high=l0)
-        for name, value in (("kernel_lr", kernel_lr), ("eps", eps), ("momentum", momentum)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if momentum > 1:
-            raise ValueError(f"momentum must be at most 1, got {momentum}")
-        if not math.isfinite(decay):
-            raise ValueError(f"decay must be finite, got {decay}")
+        kernel_lr = check_number(kernel_lr, "kernel_lr", 0, ends="(]")
+        self.eps = check_number(eps, "eps", 0, ends="(]")
+        self.momentum = check_number(momentum, "momentum", 0, 1, ends="(]")
         for name, flag in (("bidirectional", bidirectional), ("learn_alpha", learn_alpha)):
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
         if seed is not None:
             seed = check_count(seed, "seed", 0)
         self.kind, self.norm, self.bidirectional = kernel, norm, bidirectional
-        self.branches, self.l0, self.eps, self.momentum = len(sizes), l0, eps, momentum
-        self.kernel_length = sizes[-1]
-
-        count = len(sizes) * (1 + bidirectional)
-        exponent = -decay * torch.arange(len(sizes), device=device)
-        alpha = 2.0 ** (exponent - exponent.max())  # the largest is 1, whatever the decay
-        alpha = (alpha / alpha.norm()).repeat(1 + bidirectional) / (1 + bidirectional) ** 0.5
-        alpha = alpha.to(dtype or torch.get_default_dtype()).repeat(self.channels, 1)
+        self.branches, self.l0, self.kernel_length = len(sizes), l0, sizes[-1]
+        alpha = start_weights(len(sizes), check_number(decay, "decay"))
+        alpha = (alpha / (1 + bidirectional) ** 0.5).repeat(self.channels, 1 + bidirectional)
+        alpha = alpha.to(device, dtype or torch.get_default_dtype())
         self.alpha = nn.Parameter(alpha, requires_grad=learn_alpha)
         self.beta = nn.Parameter(torch.zeros(self.channels, device=device, dtype=dtype))
         seeds = itertools.repeat(None) if seed is None else itertools.count(seed)
@@ -206,9 +193,8 @@ class MRConv(ConvolutionLayer):
             if isinstance(part, Kernel):
                 part.optimizer_options = {"weight": {"lr": kernel_lr, "weight_decay": 0.0}}
         if norm == "batch":
-            shape = (self.channels, count)
-            self.register_buffer("running_mean", alpha.new_zeros(shape))
-            self.register_buffer("running_var", alpha.new_ones(shape))
+            self.register_buffer("running_mean", torch.zeros_like(alpha))
+            self.register_buffer("running_var", torch.ones_like(alpha))
             self.register_buffer("num_batches_tracked", torch.tensor(0, device=device))
 
     # ---- whole sequences ------------------------------------------------------------------------
@@ -290,13 +276,10 @@ class MRConv(ConvolutionLayer):
     def _in_training(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         count, n = count_steps(x, lengths), self.branches
         kernels, alpha = self._materialized(x.shape[-1]), self.alpha.to(x.dtype)
-        late = None if lengths is None else x.shape[-1] - lengths.to(x.device)
-        aligned = x if late is None else roll_each(x, late)  # now all of them end together
-        y, mean, variance = mrconv_merged(aligned, kernels[:n], alpha[:, :n], count, self.eps)
-        y = y if late is None else roll_each(y, -late)
+        y, mean, variance = mrconv_merged(x, kernels[:n], alpha[:, :n], count, self.eps, lengths)
         if self.bidirectional:
-            flipped = x.flip(-1)  # and so do these
-            other, *more = mrconv_merged(flipped, kernels[n:], alpha[:, n:], count, self.eps)
+            ahead = x.flip(-1)  # all sequences end together, whatever their lengths
+            other, *more = mrconv_merged(ahead, kernels[n:], alpha[:, n:], count, self.eps)
             y = y + other.flip(-1)
             mean, variance = torch.cat([mean, more[0]], 1), torch.cat([variance, more[1]], 1)
         follow(self, mean, variance, count)

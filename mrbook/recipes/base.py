@@ -1,15 +1,16 @@
 """What one training run depends on, as plain values."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from mrbook.checks import check_count
+from mrbook.checks import check_count, check_number
 from mrbook.models import MODELS
-from mrbook.tasks import TASKS, ImageTask, Task
+from mrbook.tasks import SPLITS, TASKS, ImageTask, Task
 
 __all__ = ["OURS", "SHI", "Recipe", "variant"]
 
@@ -55,13 +56,16 @@ class Recipe:
     augment : sequence of str
         Keys of `mrbook.train.AUGMENTATIONS`.
     milestones : mapping from int to float
-        What the validation score must have reached after so many epochs; below it, a run is
-        stopped: something is wrong.
+        What the validation score must have reached after so many epochs, accuracies being at least
+        and bits per dimension at most so much; otherwise a run is stopped: something is wrong.
 
     Raises
     ------
+    TypeError
+        If a value is of another type.
     ValueError
-        If a number is out of range, or there is no such task or kind.
+        If a number is out of range, or there is no such task, kind or split. What `model`,
+        `task_options` and `augment` name is looked up where it is used.
     """
 
     name: str
@@ -83,17 +87,34 @@ class Recipe:
     milestones: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("name", "preset", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a string, got {getattr(self, name)!r}")
         check_count(self.epochs, "epochs")
         check_count(self.batch_size, "batch_size")
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
         if self.kind not in MODELS:
             raise ValueError(f"kind must be one of {', '.join(MODELS)}, got {self.kind!r}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr must be positive, got {self.lr}")
-        for name in ("weight_decay", "warmup_epochs"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for split, size in self.subset.items():
+            if split not in SPLITS:
+                raise ValueError(f"subset must be of {', '.join(SPLITS)}, got {split!r}")
+            check_count(size, f"subset[{split!r}]")
+        check_number(self.lr, "lr", 0, ends="(]")
+        check_number(self.weight_decay, "weight_decay", 0)
+        check_number(self.warmup_epochs, "warmup_epochs", 0, self.epochs)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {self.betas!r}")
+        for i, beta in enumerate(self.betas):
+            check_number(beta, f"betas[{i}]", 0, 1, ends="[)")
+        if self.clip is not None:
+            check_number(self.clip, "clip", 0, ends="(]")
+        if not isinstance(self.augment, tuple | list):
+            raise TypeError(f"augment must be a sequence of strings, got {self.augment!r}")
+        most = 1.0 if self.kind == "classifier" else math.inf
+        for epoch, score in self.milestones.items():
+            check_count(epoch, "milestones: an epoch", high=self.epochs)
+            check_number(score, f"milestones[{epoch}]", 0, most, ends="()")
 
     def but(self, **changes: Any) -> "Recipe":
         """Return a variant.
@@ -102,7 +123,7 @@ class Recipe:
         ----------
         **changes
             New values of attributes. Those of `model`, `task_options` and `subset` are added to the
-            old ones.
+            old ones. With fewer `epochs`, milestones beyond them are dropped.
 
         Examples
         --------
@@ -114,6 +135,10 @@ class Recipe:
         for name in ("model", "task_options", "subset"):
             if name in changes:
                 changes[name] = {**getattr(self, name), **changes[name]}
+        if "epochs" in changes and "milestones" not in changes:
+            last = check_count(changes["epochs"], "epochs")
+            kept = {epoch: score for epoch, score in self.milestones.items() if epoch <= last}
+            changes["milestones"] = kept
         return dataclasses.replace(self, **changes)
 
     def build_task(self, **options: Any) -> Task:

@@ -20,6 +20,7 @@ _PAPER = Recipe(
     epochs=250,
     batch_size=64,
     lr=0.001,
+    milestones={10: 4.5},
 )
 
 _CPU = _PAPER.but(
@@ -33,6 +34,7 @@ _CPU = _PAPER.but(
     lr=0.015,
     warmup_epochs=0.5,
     clip=1.0,
+    milestones={},
 )
 
 _FAST = _PAPER.but(

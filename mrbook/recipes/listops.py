@@ -23,6 +23,7 @@ _PAPER = Recipe(
     lr=0.003,
     weight_decay=0.03,
     warmup_epochs=1,
+    milestones={10: 0.35},
 )
 
 _CPU = _PAPER.but(
@@ -40,6 +41,7 @@ _CPU = _PAPER.but(
     lr=0.02,
     weight_decay=0.01,
     warmup_epochs=0.3,
+    milestones={},
 )
 
 _FAST = _PAPER.but(preset="fast", source=OURS, epochs=30, batch_size=200, lr=0.006)

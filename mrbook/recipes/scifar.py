@@ -14,6 +14,7 @@ PAPER = Recipe(
     batch_size=50,
     lr=0.0045,
     weight_decay=0.01,
+    milestones={20: 0.6},
 )
 
 CPU = PAPER.but(
@@ -44,7 +45,6 @@ FAST = PAPER.but(
     warmup_epochs=2,
     clip=1.0,
     augment=("flip", "shift"),
-    milestones={20: 0.6},
 )
 
 RECIPES = [

@@ -45,6 +45,7 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any], name: str = "last
             torch.save({"format": _FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(part, 0o644)  # a temporary file is its owner's alone
         if path.exists():
             os.replace(path, folder / f"{name}-before.pt")
         os.replace(part, path)
