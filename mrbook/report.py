@@ -317,8 +317,9 @@ page from the records in `book/records/train`; no number of ours is typed by han
 
 A score of ours is the mean over seeds, ± the standard deviation from seed to seed where there
 are several. It belongs to the weights that were best on validation data, and test data are read
-once, at the end. Where the data are not the ones that published figures are about, words beside
-the score say so, and the two can't be compared.
+once, at the end. The cost is wall-clock time, on machines that did other work as well. Where the
+data are not the ones that published figures are about, words beside the score say so, and the two
+can't be compared.
 
 Published figures are as the talk on MultiresConv lists them {cite}`shi2023multires`, unless it
 is said otherwise. Each name cites the method."""

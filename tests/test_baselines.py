@@ -324,11 +324,11 @@ def test_bad_options_of_s4d_are_named() -> None:
     with pytest.raises(ValueError, match="init must be one of lin, inv, real, got 'legs'"):
         S4D(3, init="legs")
     for dt in ((0, 1), (0.2, 0.1), (0.1, math.inf), (math.nan, 1)):
-        with pytest.raises(ValueError, match="dt_m.. must be above 0 and .*, got"):
+        with pytest.raises(ValueError, match=r"dt_m.. must be above 0 and .*, got"):
             S4D(3, dt_min=dt[0], dt_max=dt[1])
-    with pytest.raises(TypeError, match="dt_min must be a number, got '0.1'"):
+    with pytest.raises(TypeError, match=r"dt_min must be a number, got '0.1'"):
         S4D(3, dt_min="0.1")
     layer = S4D(3)
     layer.method = "magic"
-    with pytest.raises(ValueError, match="method must be auto, direct, fft, fused, got 'magic'"):
+    with pytest.raises(ValueError, match="method must be auto, direct, fft, fused, triton, got 'magic'"):
         layer(torch.zeros(1, 3, 5))

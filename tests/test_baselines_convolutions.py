@@ -254,7 +254,7 @@ def test_bad_options_are_named() -> None:
             SGConv(3, length=5, alpha=alpha)
     with pytest.raises(TypeError, match="alpha must be a number, got None"):
         SGConv(3, length=5, alpha=None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="lam must be a number, got '0.003'"):
+    with pytest.raises(TypeError, match=r"lam must be a number, got '0.003'"):
         LongConv(3, length=5, lam="0.003")  # type: ignore[arg-type]
     for lam in (-0.1, math.inf, math.nan):
         with pytest.raises(ValueError, match="lam must be at least 0 and finite, got"):

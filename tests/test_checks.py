@@ -72,7 +72,7 @@ def test_tuples_of_tensors() -> None:
     pair = torch.zeros(2), torch.ones(3)
     assert check_tensors(pair, "state", 2) is pair
     for value in (None, [*pair], pair[0], (pair[0], None)):
-        with pytest.raises(TypeError, match="^state must be a tuple of tensors, got "):
+        with pytest.raises(TypeError, match=r"^state must be a tuple of tensors, got "):
             check_tensors(value, "state", 2)
     for value in ((), pair[:1], (*pair, *pair)):
         with pytest.raises(ValueError, match=rf"^state must have 2 tensors, got {len(value)}$"):

@@ -319,9 +319,9 @@ def test_one_seed_has_no_standard_error() -> None:
 
 
 def test_bad_arguments_say_so(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="names must be a list .*, got the string 'recall'"):
+    with pytest.raises(TypeError, match=r"names must be a list .*, got the string 'recall'"):
         record_rows("recall", tmp_path)
-    with pytest.raises(ValueError, match="^test must be one of test, got 'x'$"):
+    with pytest.raises(ValueError, match=r"^test must be one of test, got 'x'$"):
         row_of("s4d", 0.5).values("x")
 
 

@@ -237,7 +237,8 @@ def mrconv_merged(
     eps : float
         Added to the variances.
     lengths : Tensor, optional
-        Where the sequences of a ragged batch end, integers of shape ``(batch,)``. Default: together.
+        Where the sequences of a ragged batch end, integers of shape ``(batch,)``. Default:
+        together.
 
     Returns
     -------

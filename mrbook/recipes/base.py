@@ -111,7 +111,7 @@ class Recipe:
             check_number(self.clip, "clip", 0, ends="(]")
         if not isinstance(self.augment, tuple | list):
             raise TypeError(f"augment must be a sequence of strings, got {self.augment!r}")
-        most = 1.0 if self.kind == "classifier" else math.inf
+        most: float = 1 if self.kind == "classifier" else math.inf
         for epoch, score in self.milestones.items():
             check_count(epoch, "milestones: an epoch", high=self.epochs)
             check_number(score, f"milestones[{epoch}]", 0, most, ends="()")
