@@ -330,5 +330,6 @@ def test_bad_options_of_s4d_are_named() -> None:
         S4D(3, dt_min="0.1")
     layer = S4D(3)
     layer.method = "magic"
-    with pytest.raises(ValueError, match="method must be auto, direct, fft, fused, triton, got 'magic'"):
+    message = "method must be auto, direct, fft, fused, triton, got 'magic'"
+    with pytest.raises(ValueError, match=message):
         layer(torch.zeros(1, 3, 5))
