@@ -113,7 +113,7 @@ class Recipe:
             raise TypeError(f"augment must be a sequence of strings, got {self.augment!r}")
         most: float = 1 if self.kind == "classifier" else math.inf
         for epoch, score in self.milestones.items():
-            check_count(epoch, "milestones: an epoch", high=self.epochs)
+            check_count(epoch, "epoch of milestones", high=self.epochs)
             check_number(score, f"milestones[{epoch}]", 0, most, ends="()")
 
     def but(self, **changes: Any) -> "Recipe":
