@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, sync_playwright
 if "PYTEST_XDIST_WORKER" in os.environ:  # several tests at once, each on a core of its own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+collect_ignore = ["triton_cases.py", "triton_compiled.py"]  # for test_triton, which runs them
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 

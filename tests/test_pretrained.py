@@ -50,6 +50,7 @@ def far_from(record: dict[str, Any], found: torch.Tensor) -> float:
 # ---- what is shipped ----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::mrbook.tasks.cache.DataWarning")  # a copy will do
 @pytest.mark.parametrize("name", available() or [pytest.param("", marks=pytest.mark.skip("none"))])
 def test_shipped_weights_are_as_good_as_their_record_says(name: str) -> None:
     path = module._FOLDER / f"{name}.pt"

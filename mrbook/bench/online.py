@@ -44,12 +44,13 @@ def _dot_products(u: Tensor, k: Tensor) -> Callable[[], Tensor]:
     @one_thread()
     def run() -> Tensor:
         oldest_first, length = k.flip(-1), len(u)
-        past = u.new_empty(*u.shape[1:], length)
+        past, product = u.new_empty(2, *u.shape[1:], length)  # new ones would fragment memory
         outputs = []
         for t, u_t in enumerate(u):
             past[..., t] = u_t
             weights = oldest_first[:, length - 1 - t :]
-            outputs.append((past[..., : t + 1] * weights).sum(-1))
+            terms = torch.mul(past[..., : t + 1], weights, out=product[..., : t + 1])
+            outputs.append(terms.sum(-1))
         return torch.stack(outputs)
 
     return run
