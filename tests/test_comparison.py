@@ -33,6 +33,7 @@ from mrbook.comparison import (
     match_width,
     measure_speed,
     record_rows,
+    recording,
     rerun,
     separation,
     text_table,
@@ -68,7 +69,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> dict[str, Experiment]:
         "five-minus-six": tiny_probe(rows=few),
         "recall": tiny_training(rows=few, lengths=(32, 48)),
     }
-    monkeypatch.setattr(rows_module, "EXPERIMENTS", experiments)
+    for module in (rows_module, recording):
+        monkeypatch.setattr(module, "EXPERIMENTS", experiments)
     return experiments
 
 
@@ -243,7 +245,7 @@ def test_rows_are_recorded_once_and_read(tiny: dict[str, Experiment], tmp_path: 
 def test_an_interrupted_series_goes_on(
     tiny: dict[str, Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_row, made = rows_module.make_row, []
+    make_row, made = recording.make_row, []
 
     def stop_at_the_second(experiment: Experiment, variant: Variant, *rest: Any) -> dict[str, Any]:
         made.append(variant.name)
@@ -251,7 +253,7 @@ def test_an_interrupted_series_goes_on(
             raise KeyboardInterrupt
         return make_row(experiment, variant, *rest)
 
-    monkeypatch.setattr(rows_module, "make_row", stop_at_the_second)
+    monkeypatch.setattr(recording, "make_row", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         record_rows(["five-minus-six"], tmp_path)
     assert list(load_rows("five-minus-six", tmp_path)) == ["multires"]
@@ -348,7 +350,7 @@ def test_speed_is_a_ratio_to_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert found["rows"]["multires"]["train"]["ratio"] == 1
     json.dumps(found)
     assert load_speed(tmp_path) == {}
-    monkeypatch.setattr(rows_module, "measure_speed", lambda: found)
+    monkeypatch.setattr(recording, "measure_speed", lambda: found)
     assert record_rows([SPEED], tmp_path) == 1 and record_rows([SPEED], tmp_path) == 0
     assert load_speed(tmp_path) == found["rows"]
     assert "ratio 1.00" in text_table(SPEED, tmp_path)

@@ -7,14 +7,13 @@ from mrbook.comparison.experiments import Experiment, Probe, Result, Training
 from mrbook.comparison.lags import lag_bins, lag_profile
 from mrbook.comparison.plan import EXPERIMENTS
 from mrbook.comparison.probes import PROBES, ProbeNet, probe_data, probe_kernel, train_probe
+from mrbook.comparison.recording import make_row, record_rows
 from mrbook.comparison.rows import (
     Row,
     Separation,
     find_experiment,
     load_rows,
     load_speed,
-    make_row,
-    record_rows,
     rerun,
     separation,
 )

@@ -1,38 +1,38 @@
-"""Rows as records: made by one command, skipped where they are there, read by one function.
+"""Rows of the comparison, read from their records.
 
 A row is one layer on one experiment: its learning rate is chosen, then it is run with every seed.
-Each row is one record, so that an interrupted series goes on with the next row.
+Each row is one record.
 """
 
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mrbook.comparison.experiments import TUNING_SEED, Experiment, Result
-from mrbook.comparison.lags import lag_bins
+from mrbook.comparison.experiments import Experiment, Result
 from mrbook.comparison.plan import EXPERIMENTS
-from mrbook.comparison.speed import SPEED, measure_speed
+from mrbook.comparison.speed import SPEED
 from mrbook.comparison.variants import VARIANTS, Variant
-from mrbook.records import check_place, environment, load_records, write_record
+from mrbook.records import load_records
 
 __all__ = [
+    "KIND",
     "Row",
     "Separation",
     "find_experiment",
     "load_rows",
     "load_speed",
-    "make_row",
-    "record_rows",
     "rerun",
+    "row_of",
     "separation",
+    "settings_of",
 ]
 
-_KIND = "compare"
-_DIGITS = 4
+#: Of the records.
+KIND = "compare"
 
 
 @dataclass(frozen=True)
@@ -139,138 +139,6 @@ def find_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def make_row(
-    experiment: Experiment,
-    variant: Variant,
-    lr: float | None = None,
-    show: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Choose a learning rate and run all seeds.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        What to do.
-    variant : Variant
-        With which layer.
-    lr : float, optional
-        Learning rate, in place of a choice.
-    show : callable
-        What to do with a line of text for each run.
-
-    Returns
-    -------
-    dict
-        What a record keeps: settings, parameters, width, the choice (``tuning``: each rate's scores
-        on validation data; empty where the rate was given), ``lr``, the ``runs`` (one that diverged
-        has ``"diverged": true``), and of the first run's first layer the ``profiles`` of lags over
-        training, in bins with the edges ``lags``.
-    """
-    width = experiment.width(variant)
-    sign = 1 if experiment.higher_is_better else -1
-    tuning = []
-    if lr is None:
-        found = {}
-        for rate in experiment.rates:
-            result = experiment.run(variant, TUNING_SEED, rate, test=False)
-            found[rate] = result.valid
-            score = sign * result.valid[0]
-            tuning.append({"lr": rate, "valid": _rounded(score)})
-            show(f"{experiment.name} {variant.name}: rate {rate:g}, validation {score:.4f}")
-        lr = max(found, key=lambda rate: found[rate])
-    runs, profiles, lags = [], [], []
-    for seed in range(experiment.seeds):
-        result = experiment.run(variant, seed, lr, profile=seed == 0)
-        runs.append(
-            {
-                "seed": seed,
-                "valid": _rounded(sign * result.valid[0]),
-                "scores": {test: _rounded(score) for test, score in result.scores.items()},
-                "seconds": round(result.seconds, 2),
-                **({"diverged": True} if result.diverged else {}),
-            }
-        )
-        profiles += [[_rounded(value) for value in profile] for profile in result.profiles]
-        lags = lag_bins(result.length)
-        show(f"{experiment.name} {variant.name}: seed {seed}, {_text(result.scores)}")
-    return {
-        **_settings(experiment, variant, width),
-        "score": experiment.score,
-        "parameters": experiment.parameters(variant),
-        "tuning": tuning,
-        "lr": lr,
-        "runs": runs,
-        "lags": lags,
-        "profiles": profiles,
-    }
-
-
-def record_rows(
-    names: Iterable[str] | None = None,
-    folder: str | Path | None = None,
-    *,
-    again: bool = False,
-    show: Callable[[str], None] = print,
-) -> int:
-    """Make all rows that are not recorded yet, in order, and the speed of all layers.
-
-    A row counts as recorded where its record has the settings that the package has now. What the
-    code of a layer does is no setting: after a change of it, say `again`.
-
-    Parameters
-    ----------
-    names : iterable of str, optional
-        Experiments, or "speed". Default: all.
-    folder : str or Path, optional
-        As given to `mrbook.records.write_record`.
-    again : bool
-        Make rows that are recorded again.
-    show : callable
-        What to do with a line of text for each run.
-
-    Returns
-    -------
-    int
-        How many records were written.
-
-    Raises
-    ------
-    DirtyTreeError
-        If records would lie in the checkout's own folder and the tree is dirty.
-    TypeError
-        If names is one string.
-    ValueError
-        If there is no such experiment.
-    """
-    if isinstance(names, str):
-        raise TypeError(f"names must be a list of experiments, got the string {names!r}")
-    names = [*EXPERIMENTS, SPEED] if names is None else list(names)
-    experiments = {name: find_experiment(name) for name in names if name != SPEED}
-    here = environment()
-    check_place(folder, here=here)
-    written = 0
-
-    def keep(name: str, what: str, payload: Mapping[str, Any]) -> None:
-        nonlocal written
-        command = {"command": f"python -m mrbook compare {what} --record"}
-        path = write_record(_KIND, name, command | dict(payload), folder, overwrite=True, here=here)
-        written += 1
-        show(f"recorded in {path}")
-
-    for name, experiment in experiments.items():
-        done = load_rows(name, folder)
-        for variant in map(VARIANTS.__getitem__, experiment.rows):
-            if not again and variant.name in done:
-                continue
-            base = done.get(variant.of or "")
-            payload = make_row(experiment, variant, None if base is None else base.lr, show)
-            keep(f"{name}-{variant.name}", name, payload)
-            done[variant.name] = _row(variant, payload)
-    if SPEED in names and (again or not load_speed(folder)):
-        keep(SPEED, SPEED, measure_speed())
-    return written
-
-
 def load_rows(experiment: str, folder: str | Path | None = None) -> dict[str, Row]:
     """Rows of an experiment that are recorded, with the settings that the package has now.
 
@@ -292,22 +160,22 @@ def load_rows(experiment: str, folder: str | Path | None = None) -> dict[str, Ro
         If there is no such experiment.
     """
     what = find_experiment(experiment)
-    records = load_records(_KIND, folder)
+    records = load_records(KIND, folder)
     rows = {}
     for variant in map(VARIANTS.__getitem__, what.rows):
         record = records.get(f"{experiment}-{variant.name}")
         if record is None:
             continue
         payload = record["payload"]
-        now = _plain(_settings(what, variant, payload["width"]))
+        now = _plain(settings_of(what, variant, payload["width"]))
         if now == {name: payload.get(name) for name in now}:
-            rows[variant.name] = _row(variant, payload)
+            rows[variant.name] = row_of(variant, payload)
     return rows
 
 
 def load_speed(folder: str | Path | None = None) -> dict[str, dict[str, Any]]:
     """What `measure_speed` found, by the variant's name; empty if it isn't recorded yet."""
-    record = load_records(_KIND, folder).get(SPEED)
+    record = load_records(KIND, folder).get(SPEED)
     return {} if record is None else record["payload"]["rows"]
 
 
@@ -369,7 +237,7 @@ def separation(rows: Iterable[Row], *, higher_is_better: bool = True) -> Separat
 # ---- details ------------------------------------------------------------------------------------
 
 
-def _settings(experiment: Experiment, variant: Variant, width: int) -> dict[str, Any]:
+def settings_of(experiment: Experiment, variant: Variant, width: int) -> dict[str, Any]:
     """What tells whether a record is of the row as it is now."""
     return {
         "experiment": experiment.name,
@@ -392,7 +260,7 @@ def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(tree))
 
 
-def _row(variant: Variant, payload: Mapping[str, Any]) -> Row:
+def row_of(variant: Variant, payload: Mapping[str, Any]) -> Row:
     runs = payload["runs"]
     scores = {test: tuple(run["scores"][test] for run in runs) for test in runs[0]["scores"]}
     seconds = [run["seconds"] for run in runs if not run.get("diverged")]
@@ -406,11 +274,3 @@ def _row(variant: Variant, payload: Mapping[str, Any]) -> Row:
         payload,
         len(runs) - len(seconds),
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
-
-
-def _text(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{test} {score:.4f}" for test, score in scores.items())
