@@ -12,6 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from mrbook.native import triton_conv, triton_multires
+from mrbook.native import triton_kernels as kernels
 
 POINTERS = {"u", "f", "y", "active", "late", "early", "out", "h0", "h1", "w", "dh0", "dh1", "dw"}
 
@@ -23,7 +24,7 @@ def compiled(kernel: Any, dtype: str, options: dict[str, int], **constants: Any)
         for name in kernel.arg_names
     }
     types |= {"g": "*fp32"} | dict.fromkeys(constants, "constexpr")
-    if kernel is triton_conv._spread:
+    if kernel is kernels.spread:
         types |= {"k": "*fp32"}
     elif dtype != "fp32":
         types |= {"out": "*fp32"}
@@ -70,10 +71,10 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "spread": compiled(triton_conv._spread, "bf16", {}, **spread),
-                "conv": configured(triton_conv._convolve, "bf16", 0, GELU=False, KEEP=True, **conv),
-                "gelu": configured(triton_conv._convolve, "bf16", 3, GELU=True, KEEP=True, **conv),
-                "correlate": configured(triton_conv._correlate, "bf16", 0, **correlate),
+                "spread": compiled(kernels.spread, "bf16", {}, **spread),
+                "conv": configured(kernels.convolve, "bf16", 0, GELU=False, KEEP=True, **conv),
+                "gelu": configured(kernels.convolve, "bf16", 3, GELU=True, KEEP=True, **conv),
+                "correlate": configured(kernels.correlate, "bf16", 0, **correlate),
                 "tree": compiled(triton_multires._tree_forward, "fp32", {}, **tree),
                 "tree_backward": compiled(
                     triton_multires._tree_backward, "fp32", warps, **tree, **sums

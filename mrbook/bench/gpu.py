@@ -266,9 +266,9 @@ def _tiles(device: str) -> dict[str, list[str]]:
     """What autotuning chose, kernel by kernel."""
     if not _kernels(device):
         return {}
-    from mrbook.native import triton_conv
+    from mrbook.native import triton_kernels
 
-    kernels = {"conv": triton_conv._convolve, "correlate": triton_conv._correlate}
+    kernels = {"conv": triton_kernels.convolve, "correlate": triton_kernels.correlate}
     return {
         name: [f"{key}: {config}" for key, config in kernel.cache.items()]
         for name, kernel in kernels.items()
