@@ -51,10 +51,11 @@ class ParameterCache(Generic[T]):
             What else it depends on.
         """
         tensors = tuple(tensors)
-        if any([tensor.is_inference() for tensor in tensors]):
+        try:
+            now = key, *[(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        except RuntimeError:  # made in inference mode
             self.clear()
             return make()
-        now = key, *[(tensor.data_ptr(), tensor._version) for tensor in tensors]
         kept = self._kept
         if kept is None or kept[0] != now or not all(map(is_, tensors, self._tensors)):
             kept = now, make()

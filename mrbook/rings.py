@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrbook import native
+from mrbook.cache import ParameterCache
 from mrbook.checks import check_count, check_tensors
 from mrbook.longconv import inner_dtype
 
@@ -168,12 +169,12 @@ class Rings(nn.Module):
         for name, values in zip(("lag", "size", "first"), zip(*reads, strict=True), strict=True):
             self.register_buffer(name, torch.tensor(values), persistent=False)
         self.register_buffer("oldest", torch.tensor(oldest), persistent=False)
-        self._cache: tuple[tuple, Tensor] | None = None
+        self._cache = ParameterCache[Tensor]()
 
     def initial_state(self, batch: int, dtype: torch.dtype) -> State:
         """No steps taken, int64 ``(batch,)``, and empty rings, ``(batch, rows, channels)``."""
         batch = check_count(batch, "batch")
-        self._cache = None
+        self._cache.clear()
         device = self.lag.device
         rings = torch.zeros(batch, self.rows, self.channels, dtype=dtype, device=device)
         return torch.zeros(batch, dtype=torch.int64, device=device), rings
@@ -246,16 +247,13 @@ class Rings(nn.Module):
 
     def _cached(self, packed: bool, x: Tensor, parameters: Parameters) -> Tensor:
         """Filters in the form that a step wants, kept until a parameter changes."""
-        key: tuple = ()
-        if any(parameter.is_inference() for parameter in parameters):
-            self._cache = None  # such tensors don't tell when they change
-        else:
-            key = (packed, x.dtype, *((p.data_ptr(), p._version) for p in parameters))
-        if self._cache is None or self._cache[0] != key:
+
+        def make() -> Tensor:
             levels = self._levels(x, parameters)
             rows = (taps.T for level in levels for taps in level)
-            self._cache = key, torch.cat(tuple(rows)) if packed else step_matrix(levels)
-        return self._cache[1]
+            return torch.cat(tuple(rows)) if packed else step_matrix(levels)
+
+        return self._cache.get(parameters, make, packed, x.dtype)
 
     def check(self, u: Tensor, state: State) -> State:
         """Return the state, or say what is wrong with it.
