@@ -769,6 +769,8 @@ def test_bad_inputs() -> None:
             model(x, torch.tensor([1, 2]))
         with pytest.raises(TypeError, match="lengths must be a tensor"):
             model(x, [1, 2, 3])
+        with pytest.raises(TypeError, match="inputs must be a tensor, got list"):
+            model(x.tolist())
 
 
 def test_layers_by_name() -> None:

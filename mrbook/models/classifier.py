@@ -181,7 +181,7 @@ class SequenceClassifier(nn.Module):
         ValueError
             If the inputs have another shape, dtype or device, or lengths are out of range.
         TypeError
-            If lengths is not an integer tensor.
+            If inputs is not a tensor, or lengths not an integer one.
         """
         x = self.features(inputs, lengths)
         if self.pair:
@@ -204,6 +204,8 @@ class SequenceClassifier(nn.Module):
         if self.channels is not None:
             shape = ("batch", self.channels, "length")
             check_input(inputs, self.encoder.weight, shape, "inputs")
+        elif not isinstance(inputs, Tensor):
+            raise TypeError(f"inputs must be a tensor, got {type(inputs).__name__}")
         elif inputs.dtype != torch.int64 or inputs.ndim != 2 or inputs.shape[1] == 0:
             raise ValueError(
                 f"inputs must be int64 of shape (batch, length), got {inputs.dtype} of shape "
