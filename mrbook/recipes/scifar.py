@@ -24,10 +24,10 @@ CPU = PAPER.but(
         "width": 48,
         "layers": 4,
         "dropout": 0.0,
-        "layer_options": {"kernel_size": 2, "gain": 3**0.5},
+        "norm": "batch",
     },
     subset={"train": 5000, "valid": 1000, "test": 2000},
-    epochs=6,
+    epochs=5,
     batch_size=25,
     lr=0.01,
     warmup_epochs=0.5,
@@ -59,6 +59,8 @@ RECIPES = [
         recipe.but(name="multires-scifar-width33", source=OURS, task="scifar-33")
         for recipe in (CPU, FAST)
     ),
-    variant(CPU, "multires-scifar-gain1", layer_options={"gain": 1.0}),
+    variant(CPU, "multires-scifar-start", layer_options={"gain": 3**0.5}),
+    variant(CPU, "multires-scifar-layernorm", norm="layer"),
     variant(CPU, "s4d-scifar", layer="s4d"),
+    variant(CPU, "s4d-scifar-state8", layer="s4d", layer_options={"state_size": 8}),
 ]
