@@ -220,13 +220,13 @@ EXERCISES = (
                 "That sends all of the past again at every step, and costs as much as starting "
                 "over. Most of it has been sent before.",
             ),
-            Mistake(_no_limit, "No tile is larger than `largest`: beyond it the kernel is 0."),
+            Mistake(_no_limit, "No square is larger than `largest`: beyond it the kernel is 0."),
             Mistake(
                 _powers_below,
                 "That is the largest power of two up to i. Take the largest that divides i.",
             ),
             Mistake(_from_zero, "Before the first input there is nothing to send: start at i = 1."),
-            Mistake(_exponents, "That is the exponent a. The tile's size is 2^a."),
+            Mistake(_exponents, "That is the exponent. The side of the square is 2 to its power."),
         ),
     ),
     Exercise(
@@ -328,7 +328,8 @@ EXERCISES = (
         reference={"batch-eval", "none", "fixed-alpha"},
         hints=(
             "Branches merge if each is a convolution times numbers that don't depend on the input.",
-            "Where do the mean and the variance come from: from a file, or from this input?",
+            "Where do mean and variance come from: are they stored, or taken from this input?",
+            "Layer normalization takes them from the channels at every step, in evaluation too.",
         ),
         mistakes=(
             Mistake(
