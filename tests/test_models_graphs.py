@@ -1,5 +1,7 @@
 """Drawing by repeated steps: the images that the model draws, from state that stays in place."""
 
+import weakref
+
 import pytest
 import torch
 from contract import close
@@ -38,6 +40,25 @@ def test_the_last_parameters_are_those_of_the_whole_network() -> None:
     assert last.shape == (2, 3)
 
 
+@pytest.mark.parametrize("layer", ["multires", "s4d"])
+def test_what_a_graph_reads_outlives_the_layers_caches(layer: str) -> None:
+    network = model(layer=layer)
+    drawing = CapturedDrawing(network, 2)
+    caches = [c for m in network.modules() for c in vars(m).values() if hasattr(c, "_kept")]
+    made = [weakref.ref(tensor) for cache in caches for tensor in tensors(cache._kept)]
+    assert len(made) >= 2
+    network.draw(1)  # as other sequences do, it makes them anew
+    assert all(tensor() is not None for tensor in made)
+    del drawing  # nobody else held them
+    assert any(tensor() is None for tensor in made)
+
+
+def tensors(kept: object) -> list[torch.Tensor]:
+    if isinstance(kept, tuple):
+        return [tensor for part in kept for tensor in tensors(part)]
+    return [kept] if isinstance(kept, torch.Tensor) else []
+
+
 def test_nothing_moves_in_memory() -> None:
     drawing = CapturedDrawing(model(layer="s4d"), 2)
     state = drawing._state_tensors(drawing.state)
@@ -54,6 +75,7 @@ def test_what_can_not_be_drawn_or_repeated_is_refused() -> None:
         CapturedDrawing(model(), 0)
     with pytest.raises(ValueError, match="labels must be left out"):
         CapturedDrawing(model(), 1, labels=torch.tensor([0]))
-    drawing = CapturedDrawing(model(layer="mrconv"), 2)  # good without a graph
-    with pytest.raises(ValueError, match=r"steps are all the same.*MRConv"):
-        drawing._capture()
+    for layer, name in (("mrconv", "MRConv"), ("attention", "Attention")):
+        drawing = CapturedDrawing(model(layer=layer), 2)  # good without a graph
+        with pytest.raises(ValueError, match=f"steps are all the same.*{name}"):
+            drawing._capture()

@@ -92,6 +92,20 @@ def test_float32_gets_small_tiles() -> None:
         assert gpu._fitting(configs, {name: torch.zeros(1).bfloat16()}) == configs
 
 
+@needs_triton
+def test_tiles_are_chosen_anew_for_other_magnitudes_alone() -> None:
+    from mrbook.native import triton_kernels
+
+    seen = [gpu.magnitudes(50, n, taps, True) for n, taps in ((513, 64), (1023, 127), (1024, 127))]
+    assert seen[0] == seen[1] != seen[2]
+    assert gpu.magnitudes(2, 1) != gpu.magnitudes(1, 2)
+    assert gpu.magnitudes(*5 * [2**31 - 1]) < 2**31  # a number of 32 bits
+    for kernel in (triton_kernels.convolve, triton_kernels.correlate):
+        assert kernel.keys == ["magnitudes"]
+        (place,) = (p for p in kernel.fn.params if p.name == "magnitudes")
+        assert place.do_not_specialize
+
+
 def test_without_triton_it_is_said_once(card: pytest.MonkeyPatch) -> None:
     card.setitem(sys.modules, "triton", None)
     with pytest.warns(native.NativeWarning, match=r"CUDA are not available .*slower FFT"):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mrbook import native
 from mrbook.baselines import S4D
+from mrbook.bench import exactness
 from mrbook.bench import gpu as bench
 from mrbook.longconv import causal_conv, direct_conv
 from mrbook.models import SequenceClassifier
@@ -277,9 +278,9 @@ def test_what_is_measured_on_a_card_runs() -> None:
     if DEVICE == "cuda":
         pytest.skip("python -m mrbook.bench.gpu does it, with sizes that mean something")
     torch.manual_seed(0)
-    checks = [*bench._check_conv("cpu", True), *bench._check_tree("cpu", True)]
+    checks = [*exactness._check_conv("cpu", True), *exactness._check_tree("cpu", True)]
     assert all(error <= limit for _, _, error, limit in checks)
-    times, errors = bench._times("cpu", True, 1, 1, 10, torch.bfloat16)
+    times, errors, failed = bench._times("cpu", True, 1, 1, 10, torch.bfloat16)
     assert {"triton", "its product", "its gelu", "triton, fft", "copy"} <= set(times)
-    assert max(errors.values()) < 5e-2
+    assert max(errors.values()) < 5e-2 and not failed
     assert set(bench._tiles("cpu")) == {"conv", "correlate"}

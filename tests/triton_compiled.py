@@ -30,7 +30,7 @@ def compiled(kernel: Any, dtype: str, options: dict[str, int], **constants: Any)
         types |= {"out": "*fp32"}
     places = {name: place for place, name in enumerate(kernel.arg_names)}
     whole = {"batch", "past", "ahead", "taps", "depth", "weights", "details", "next_row", "rows"}
-    whole |= {"origin", "sign", "k_s"}
+    whole |= {"origin", "sign", "k_s", "magnitudes"}
     aligned = [name for name in places if name not in constants and name not in whole]
     source = ASTSource(
         kernel,

@@ -56,7 +56,8 @@ def seconds(calls: Sequence[Callable[[], Any]], device: str, repeats: int = 20) 
     try:
         with torch.cuda.graph(graph):
             everything()
-    except RuntimeError:
+    except RuntimeError as error:
+        print(f"timed with the gaps between launches, for no graph holds it: {error}", flush=True)
         torch.cuda.synchronize()
         run = everything
     run()

@@ -1,8 +1,11 @@
 """Whole networks on a GPU: a training step and where its time goes, and drawing."""
 
+import contextlib
+import os
 import statistics
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,69 +16,112 @@ from torch import Tensor, nn
 from mrbook.bench.device import ceilings
 from mrbook.models import PixelModel, SequenceClassifier
 from mrbook.models.graphs import CapturedDrawing
-from mrbook.recipes import find_recipe
+from mrbook.native import gpu
+from mrbook.recipes import Recipe, find_recipe
 from mrbook.train.evaluation import amp_dtype
 from mrbook.train.optimizer import make_optimizer
 
-__all__ = ["KINDS", "drawing", "step"]
+__all__ = ["FORMS", "KINDS", "drawing", "step"]
 
 #: What kernels' names tell of their purpose; the first kind that fits counts.
 KINDS = {
-    "layer": ("_convolve", "_correlate", "_spread", "_tree_", "fft"),
+    "layer": ("convolve", "correlate", "spread", "_tree_", "fft", "depthwise"),
     "matrix products": ("gemm", "cutlass", "nvjet", "cublas", "xmma", "addmm", "::mm", "bmm"),
     "optimizer": ("adam", "multi_tensor"),
     "norm": ("norm",),
     "copies": ("copy", "memcpy", "memset", "fill"),
 }
 
+#: Forms of the training step by name: options of `torch.compile`, None for none of it. As a whole
+#: the network is one large graph; block by block it is one small one, for all blocks are alike.
+FORMS: dict[str, dict[str, Any] | None] = {
+    "as it is": None,
+    "blocks compiled": {},
+    "compiled": {},
+    "compiled, without Triton": {},
+    "compiled, graphs": {"mode": "reduce-overhead"},
+}
 
-def step(device: str, dry: bool) -> dict[str, Any]:
-    """Images per second of training the published network, in several forms, and a profile each."""
+
+def step(device: str, dry: bool) -> Iterator[dict[str, Any]]:
+    """Images per second of training the published network, in several forms, and a profile each.
+
+    A form that fails says so and the next one begins. After each there is all that is known so far.
+    """
     recipe = find_recipe("multires-scifar", "paper")
+    most = ceilings(device, dry)
+    entries: list[dict[str, Any]] = []
+    result: dict[str, Any] = {"recipe": recipe.as_dict(), "ceilings": most, "forms": entries}
+    result["wrong"] = 0
+    # Each form is compiled anew, which may take minutes: the larger batch has two of them.
+    batches = {50: list(FORMS), 250: ["blocks compiled", "compiled, without Triton"]}
+    for batch, names in ({2: ["as it is"]} if dry else batches).items():
+        for name in names:
+            try:
+                entry = _step_form(recipe, batch, name, most, device, dry)
+            except Exception as error:
+                traceback.print_exc()
+                entry = {"failed": f"{type(error).__name__}: {error}"[:500]}
+                result["wrong"] += 1
+            entries.append({"batch": batch, "form": name, **entry})
+            yield result
+
+
+def _step_form(
+    recipe: Recipe, batch: int, name: str, most: dict[str, float], device: str, dry: bool
+) -> dict[str, Any]:
     options = dict(recipe.model) | ({"width": 8, "layers": 2} if dry else {})
     length = 32 if dry else 1024
-    most = ceilings(device, dry)
-    # Each form is compiled anew, which takes a minute or two: the larger batch has one of them.
-    forms: dict[str, dict[str, Any] | None] = {"as it is": None}
-    batches = {2: forms}
-    if not dry:
-        forms |= {"compiled": {}, "compiled, graphs": {"mode": "reduce-overhead"}}
-        batches = {50: forms, 250: {"compiled": {}}}
-    entries = []
-    for batch, chosen in batches.items():
-        x = torch.randn(batch, 3, length, device=device)
-        y = torch.randint(0, 10, (batch,), device=device)
-        for name, compile_options in chosen.items():
-            torch.manual_seed(0)
-            model = SequenceClassifier(10, channels=3, length=length, **options).to(device)
-            network: Any = model
-            if compile_options is not None:
-                torch.compiler.reset()
-                network = torch.compile(model, **compile_options)
-            advance = _advance(model, network, x, y, recipe.lr, recipe.weight_decay)
-            rate = batch / _step_seconds(advance, device, 2 if dry else 30)
-            shares, busy = _profile(advance, device, 1 if dry else 10)
-            operations = 3 * _product_operations(model, batch * length)
-            used = operations * rate / batch / most["product_operations_per_second"]
-            entries.append(
-                {
-                    "batch": batch,
-                    "form": name,
-                    "images_per_second": rate,
-                    "seconds_an_epoch": 45_000 / rate,
-                    "of_the_matrix_ceiling": used,
-                    "gpu_seconds_a_step": busy,
-                    "gaps": max(0.0, 1 - busy * rate / batch),
-                    "shares": shares,
-                }
-            )
-            parts = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
-            print(
-                f"batch {batch}, {name}: {rate:.0f} images/s, {45_000 / rate:.1f} s an epoch, "
-                f"{used:.1%} of the matrix ceiling, idle {entries[-1]['gaps']:.0%}; {parts}",
-                flush=True,
-            )
-    return {"recipe": recipe.as_dict(), "ceilings": most, "forms": entries}
+    x = torch.randn(batch, 3, length, device=device)
+    y = torch.randint(0, 10, (batch,), device=device)
+    torch.manual_seed(0)
+    model = SequenceClassifier(10, channels=3, length=length, **options).to(device)
+    network: Any = model
+    if (compile_options := FORMS[name]) is not None:
+        torch.compiler.reset()
+        if name == "blocks compiled":
+            for block in model.blocks:
+                block.compile(**compile_options)
+        else:
+            network = torch.compile(model, **compile_options)
+    advance = _advance(model, network, x, y, recipe.lr, recipe.weight_decay)
+    with _without_triton() if "without" in name else contextlib.nullcontext():
+        start = time.perf_counter()
+        advance()
+        _wait(device)
+        first = time.perf_counter() - start
+        rate = batch / _step_seconds(advance, device, 2 if dry else 30)
+        shares, busy = _profile(advance, device, 1 if dry else 10)
+        triton = gpu.preferred(torch.bfloat16, x.device.type)
+    operations = 3 * _product_operations(model, batch * length)
+    used = operations * rate / batch / most["product_operations_per_second"]
+    gaps = max(0.0, 1 - busy * rate / batch)
+    parts = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
+    print(
+        f"batch {batch}, {name}: {rate:.0f} images/s, {45_000 / rate:.1f} s an epoch, "
+        f"{used:.1%} of the matrix ceiling, idle {gaps:.0%}, first step {first:.0f} s; {parts}"
+    )
+    return {
+        "triton": triton,
+        "seconds_of_the_first_step": first,
+        "images_per_second": rate,
+        "seconds_an_epoch": 45_000 / rate,
+        "of_the_matrix_ceiling": used,
+        "gpu_seconds_a_step": busy,
+        "gaps": gaps,
+        "shares": shares,
+    }
+
+
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """Within this nobody has asked for Triton's kernels."""
+    asked = os.environ.pop("MRBOOK_TRITON", None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ["MRBOOK_TRITON"] = asked
 
 
 def _advance(
@@ -127,13 +173,21 @@ def _profile(
         _wait(device)
     sums = dict.fromkeys([*KINDS, "other"], 0.0)
     for event in p.key_averages():
-        if cuda and event.device_type != torch.autograd.DeviceType.CUDA:
+        # An annotation is there again on the card, as long as the kernels within it.
+        if event.is_user_annotation or (
+            cuda and event.device_type != torch.autograd.DeviceType.CUDA
+        ):
             continue
-        name = event.key.lower()
-        kind = next((k for k, marks in KINDS.items() if any(m in name for m in marks)), "other")
-        sums[kind] += event.self_device_time_total if cuda else event.self_cpu_time_total
+        sums[_kind(event.key)] += (
+            event.self_device_time_total if cuda else event.self_cpu_time_total
+        )
     total = sum(sums.values())
     return {kind: value / total for kind, value in sums.items()}, total / count / 1e6
+
+
+def _kind(name: str) -> str:
+    name = name.lower()
+    return next((k for k, marks in KINDS.items() if any(mark in name for mark in marks)), "other")
 
 
 def _product_operations(model: nn.Module, rows: int) -> int:
@@ -145,7 +199,7 @@ def _product_operations(model: nn.Module, rows: int) -> int:
 # ---- drawing ------------------------------------------------------------------------------------
 
 
-def drawing(device: str, dry: bool) -> dict[str, Any]:
+def drawing(device: str, dry: bool) -> Iterator[dict[str, Any]]:
     """Images per second of a batch of 64: a CUDA graph, steps, and the network run again."""
     recipe = find_recipe("multires-drawing", "fast")
     options = dict(recipe.model) | ({"width": 8, "layers": 2} if dry else {})
@@ -180,7 +234,7 @@ def drawing(device: str, dry: bool) -> dict[str, Any]:
     for name, rate in rates.items():
         print(f"{name}: {rate:.3g} images/s, {rate / rates['run again']:.1f} times")
     print(f"error of the last pixel's parameters: {error:.1e}")
-    return {
+    yield {
         "recipe": recipe.as_dict(),
         "count": count,
         "pixels": side**2,

@@ -7,6 +7,8 @@ longer than they run. A CUDA graph holds them all and is started at once.
 import torch
 from torch import Tensor
 
+from mrbook.baselines import Attention
+from mrbook.cache import ParameterCache
 from mrbook.checks import check_count
 from mrbook.convolution import ConvolutionLayer
 from mrbook.likelihood import sample_logistic_mixture, to_levels
@@ -84,6 +86,10 @@ class CapturedDrawing:
                 self.graph = self._capture()
             else:
                 self._step()  # a wrong argument raises here
+        # A layer forgets what it made of its parameters when another sequence starts, and the graph
+        # goes on reading there.
+        values = [value for module in self.model.modules() for value in vars(module).values()]
+        self.made = [value._kept for value in values if isinstance(value, ParameterCache)]
 
     @torch.no_grad()
     def draw(self, *, seed: int | None = None) -> Tensor:
@@ -133,10 +139,11 @@ class CapturedDrawing:
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         for block in self.model.blocks:
-            if getattr(type(block.layer), "step", None) is ConvolutionLayer.step:
+            step = getattr(type(block.layer), "step", None)
+            if step in (ConvolutionLayer.step, Attention.step):
                 raise ValueError(
                     "model must have layers whose steps are all the same, for a graph repeats one; "
-                    f"those of {type(block.layer).__name__} depend on the place in its blocks"
+                    f"those of {type(block.layer).__name__} depend on how many came before"
                 )
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

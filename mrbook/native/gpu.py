@@ -19,6 +19,7 @@ __all__ = [
     "MOST_TAPS",
     "available",
     "interpreted",
+    "magnitudes",
     "preferred",
     "require",
     "worthwhile",
@@ -99,12 +100,31 @@ def interpreted() -> bool:
 
 
 def jit(function: Callable[..., Any]) -> Any:
-    """``triton.jit``, and nothing where Triton is missing: the sources can be read there, too."""
+    """``triton.jit``, and nothing where Triton is missing: the sources can be read there, too.
+
+    An argument named ``magnitudes`` chooses tiles and no more: nothing is compiled anew for it.
+    """
     try:
         import triton
     except ImportError:
         return function
-    return triton.jit(function)
+    return triton.jit(function, do_not_specialize=["magnitudes"])
+
+
+def magnitudes(*sizes: int) -> int:
+    """One number for sizes of which each may grow up to twofold: what shares the choice of tiles.
+
+    Choosing takes seconds, and every batch of texts has another length.
+
+    Examples
+    --------
+    >>> magnitudes(50, 1000) == magnitudes(33, 513), magnitudes(50, 1000) == magnitudes(50, 1024)
+    (True, False)
+    """
+    number = 0
+    for size in sizes:
+        number = number << 6 | size.bit_length()
+    return number
 
 
 def autotune(configs: Sequence[dict[str, int]], small: dict[str, int], key: Sequence[str]) -> Any:

@@ -23,8 +23,8 @@ def spread(k, out, taps, width, origin, sign, k_c, k_s, COPIES: tl.constexpr, BL
     """``out[c, r, x] = f[x + r - origin]`` with ``f[lag] = k[c, sign * lag]``, 0 outside of k."""
     blocks = tl.cdiv(width, BLOCK)
     x = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    channel = tl.program_id(0) // blocks
-    row = channel.to(tl.int64) * COPIES * width
+    channel = (tl.program_id(0) // blocks).to(tl.int64)
+    row = channel * COPIES * width
     for r in tl.static_range(COPIES):
         tap = sign * (x + r - origin)
         value = tl.load(k + channel * k_c + tap * k_s, (tap >= 0) & (tap < taps), other=0.0)
@@ -50,7 +50,7 @@ def _configs(tiles: str, *rows: tuple[int, ...]) -> list[dict[str, int]]:
         (16, 64, 32, 2, 3),
     ),
     small={"ROWS": 16, "BLOCK": 32, "INNER": 16},
-    key=["batch", "n", "length", "past", "ahead"],
+    key=["magnitudes"],
 )
 @gpu.jit
 @no_type_check  # another language
@@ -71,6 +71,7 @@ def convolve(
     u_t,
     y_b,
     y_c,
+    magnitudes,
     GELU: tl.constexpr,
     KEEP: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -83,7 +84,8 @@ def convolve(
     """y = sum of f[lag] u[t - lag] over -ahead <= lag <= past; active = gelu(y).
 
     A program has ROWS blocks of BLOCK outputs of one channel, those of one time side by side, and
-    adds up products with INNER inputs each, of which BLOCK is a multiple.
+    adds up products with INNER inputs each, of which BLOCK is a multiple. `magnitudes` is of no use
+    here, see `gpu.jit`.
     """
     tiles = tl.cdiv(batch * tl.cdiv(length, BLOCK), ROWS)
     tile = tiles - 1 - tl.program_id(0) % tiles  # those with the longest past come first
@@ -131,7 +133,7 @@ def convolve(
         (32, 128, 8, 4),
     ),
     small={"ROWS": 16, "BLOCK": 16},
-    key=["batch", "late_n", "early_n", "taps"],
+    key=["magnitudes"],
 )
 @gpu.jit
 @no_type_check  # another language
@@ -149,6 +151,7 @@ def correlate(
     early_b,
     early_c,
     early_t,
+    magnitudes,
     PRECISION: tl.constexpr,
     WIDEN: tl.constexpr,
     ROWS: tl.constexpr,

@@ -17,7 +17,6 @@ through the levels in registers, lag by lag, and speaks to no other; the way bac
 from __future__ import annotations  # Triton's annotations stay text where there is no Triton
 
 import contextlib
-import functools
 from collections.abc import Sequence
 from typing import Any, no_type_check
 
@@ -222,9 +221,14 @@ def _next_row(h0: Tensor) -> int:
     return h0.shape[2] if h0.shape[1] > 1 else 0
 
 
-@functools.lru_cache(maxsize=64)  # a copy from the host has no place in a CUDA graph
-def _finest_first(kept: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(kept[::-1], dtype=torch.int32, device=device)
+def _finest_first(kept: Sequence[int], device: torch.device) -> Tensor:
+    """Filled on the device: a CUDA graph has no place for a copy from the host, nor for a tensor
+    of its memory that is kept elsewhere."""
+    details = torch.ones(len(kept), dtype=torch.int32, device=device)
+    for level, count in enumerate(reversed(kept)):
+        if count != 1:  # of the uniform memory alone
+            details[level].fill_(count)
+    return details
 
 
 @custom_op("mrbook::triton_multires_kernel", mutates_args=(), device_types=("cpu", "cuda"))
@@ -238,7 +242,7 @@ def kernel(h0: Tensor, h1: Tensor, w: Tensor, kept: Sequence[int], length: int) 
             h0,
             h1,
             w,
-            _finest_first(tuple(kept), w.device),
+            _finest_first(kept, w.device),
             out,
             length,
             len(kept),
@@ -271,7 +275,7 @@ def kernel_backward(
             h0,
             h1,
             w,
-            _finest_first(tuple(kept), w.device),
+            _finest_first(kept, w.device),
             dh0,
             dh1,
             dw,

@@ -1,0 +1,118 @@
+"""Work that has to fit into the time that a machine is lent for: cut off cleanly, taken up again.
+
+Everything runs in processes of its own. Where a kernel reads what is not its own, CUDA refuses all
+that its process asks for afterwards, and a process that hangs can be ended.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["RUNS", "run_for", "train"]
+
+#: Recipe, preset and options of training runs, in order of worth. Texts have many lengths, and for
+#: one after the other a network would be compiled anew.
+RUNS: tuple[tuple[str, ...], ...] = (
+    ("multires-scifar", "fast"),
+    ("multires-drawing", "fast"),
+    ("mrconv-scifar-fourier", "fast"),
+    ("multires-listops", "fast", "--no-compile"),
+    ("multires-scifar-untied", "fast"),
+    ("mrconv-scifar-dense", "fast"),
+    ("mrconv-scifar-fourier-sparse", "fast"),
+)
+
+#: What a process gets to write what it has after Ctrl-C, in seconds.
+GRACE = 25.0
+#: With less than this left no run is begun or taken up: compiling a network takes longer.
+LEAST = 90.0
+
+_TRAIN = (sys.executable, "-m", "mrbook", "train")
+
+
+def run_for(command: Sequence[str], seconds: float) -> int | None:
+    """Run a command, and stop it as Ctrl-C does when its time is up.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments.
+    seconds : float
+        Its time, `GRACE` included; ``math.inf`` for no limit.
+
+    Returns
+    -------
+    int or None
+        Its exit status, None if it was stopped.
+
+    Examples
+    --------
+    >>> run_for([sys.executable, "-c", "raise SystemExit(3)"], 60)
+    3
+    """
+    until = time.monotonic() + seconds - GRACE
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # nobody answers a question
+    try:
+        try:
+            return process.wait(None if until == float("inf") else until - time.monotonic())
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        process.kill()  # nothing, if it has ended
+        process.wait()
+    return None
+
+
+def train(out: Path, seconds: float, runs: Sequence[tuple[str, ...]] = RUNS) -> bool:
+    """Go on with the training runs that have no record yet.
+
+    Parameters
+    ----------
+    out : Path
+        Records are ``out/train/*.json``, checkpoints ``out/runs/RECIPE/*.pt``.
+    seconds : float
+        How long.
+    runs : sequence of tuple of str
+        Recipe, preset, and options of ``mrbook train``.
+
+    Returns
+    -------
+    bool
+        Whether none has failed. One that has stands in no other's way.
+    """
+    until, good = time.monotonic() + seconds, True
+    for recipe, preset, *more in runs:
+        if (out / "train" / f"{recipe}-{preset}-seed0.json").exists():
+            print(f"{recipe} is done", flush=True)
+            continue
+        left = until - time.monotonic()
+        if left < LEAST:
+            break
+        if missing := _missing(recipe, preset):
+            print(f"{recipe} is left out: {missing}", flush=True)
+            good = False
+            continue
+        places = ["--folder", str(out / "runs" / recipe), "--records", str(out), "--resume"]
+        status = run_for([*_TRAIN, recipe, "--preset", preset, *more, *places], left)
+        if status is None:
+            print(f"{recipe}: its time is up; another call goes on with it", flush=True)
+            break
+        good = good and status == 0
+    return good
+
+
+def _missing(recipe: str, preset: str) -> str | None:
+    """What a run lacks: drawn shapes, which else stand in for CIFAR-10, are not worth a card."""
+    from mrbook.recipes import find_recipe
+    from mrbook.tasks.cache import data_folder
+    from mrbook.tasks.cifar import FOLDER
+
+    if "cifar" in find_recipe(recipe, preset).task and not (data_folder() / FOLDER).is_dir():
+        return f"CIFAR-10 is not in {data_folder()}, which MRBOOK_DATA names"
+    return None
