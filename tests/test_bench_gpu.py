@@ -202,9 +202,9 @@ def test_training_goes_on_where_it_was_stopped(
     monkeypatch.setattr(runs, "_missing", lambda *_: None)
     chosen = [(name, "fast") for name in ("bad", "good", "long", "never")]
     assert not runs.train(tmp_path, 1e3, chosen)
-    assert ran == ["bad", "good", "long"] and "long: its time is up" in capsys.readouterr().out
+    assert ran == ["bad", "good", "long"] and "long-fast: its time is up" in capsys.readouterr().out
     assert runs.train(tmp_path, 1e3, chosen[1:])  # that it isn't at the end is no failure
-    assert ran[3:] == ["long"] and "good is done" in capsys.readouterr().out
+    assert ran[3:] == ["long"] and "good-fast is done" in capsys.readouterr().out
     assert runs.train(tmp_path, runs.LEAST - 1, chosen) and len(ran) == 4
 
 
@@ -222,11 +222,10 @@ def test_the_runs_are_recipes_and_their_commands_are_understood(
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert len(commands) == len(runs.RUNS)
-    for command, (name, preset, *more) in zip(commands, runs.RUNS, strict=True):
+    for command, (name, preset) in zip(commands, runs.RUNS, strict=True):
         assert command[:4] == [sys.executable, "-m", "mrbook", "train"]
         options = parser.parse_args(command[4:])
         assert options.resume and Path(options.records) == tmp_path
-        assert options.compile is (False if more else None)
         # The name under which it looks for the record.
         assert _run_name(_recipe(options, "cuda"), options) == f"{name}-{preset}-seed0"
 

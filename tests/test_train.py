@@ -34,6 +34,7 @@ from mrbook.train import (
 from mrbook.train.augment import flip, shift
 from mrbook.train.checkpoint import load_checkpoint, save_checkpoint
 from mrbook.train.processes import share
+from mrbook.train.step import _compiles
 
 SMALL = Recipe(
     name="small",
@@ -164,6 +165,13 @@ def test_parameters_may_ask_for_their_own_learning_rate() -> None:
     assert parameter_groups(model, 1e-4, 0.1)[1]["lr"] == 1e-4
     slow = parameter_groups(S4D(2), 0.01, 0.1)[0]
     assert (slow["lr"], slow["weight_decay"], len(slow["params"])) == (0.001, 0.0, 3)
+
+
+def test_only_what_has_one_length_is_compiled() -> None:
+    cuda, texts = torch.device("cuda"), Mock(Task, vocabulary=("a", "b"))
+    pictures = Mock(Task, vocabulary=None)
+    assert _compiles(pictures, cuda)
+    assert not _compiles(texts, cuda) and not _compiles(pictures, torch.device("cpu"))
 
 
 def test_tokens_are_trained_with_their_lengths() -> None:

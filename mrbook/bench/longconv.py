@@ -8,6 +8,7 @@ from torch import Tensor
 from mrbook import native
 from mrbook.bench.engine import Case
 from mrbook.longconv import causal_conv, causal_conv_method
+from mrbook.native import gpu
 
 LENGTHS, TAPS = (256, 1024, 4096, 16384), (4, 32, 128, 512, 4096)
 
@@ -24,6 +25,8 @@ def cases(device: str, batch: int = 4, channels: int = 64) -> Iterator[Case]:
             names = {auto: None, "fft": None}
             if native.available(u.dtype, u.device.type):
                 names["fused"] = None
+            if gpu.available(u.dtype, u.device.type):
+                names["triton"] = None
             if taps <= 32:
                 names["direct"] = None
             methods = {name: _both(name, u, k, g) for name in names}

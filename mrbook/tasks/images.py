@@ -90,7 +90,7 @@ class ImageTask(Task):
             "sizes": {split: len(data[split][1]) for split in SPLITS},
         }
         self._data = {split: data[split] for split in SPLITS}
-        self._stored: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+        self._stored: dict[tuple[str, torch.device], tuple[Tensor, ...]] = {}
 
     def size(self, split: str) -> int:
         """Count the images of a split."""
@@ -145,9 +145,9 @@ class ImageTask(Task):
         if (split, device) not in self._stored:
             images, labels = self._data[split]
             rows = F.pad(images, (0, self.blank)) if self.blank else images
-            self._stored[split, device] = rows.flatten(2).to(device), labels.to(device)
-        images, labels = self._stored[split, device]
+            scale = (255 * torch.tensor(numbers).view(-1, 1) for numbers in (self.mean, self.std))
+            stored = rows.flatten(2), labels, *scale
+            self._stored[split, device] = tuple(tensor.to(device) for tensor in stored)
+        images, labels, mean, std = self._stored[split, device]
         index = index.to(device)
-        mean = 255 * torch.tensor(self.mean, device=device).view(-1, 1)
-        std = 255 * torch.tensor(self.std, device=device).view(-1, 1)
         return Batch(images[index].float().sub_(mean).div_(std), labels[index])

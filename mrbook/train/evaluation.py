@@ -51,7 +51,7 @@ def evaluate(model: nn.Module, task: Task, split: str, batch_size: int) -> tuple
         with torch.autocast(device.type, amp, enabled=amp is not None):
             outputs = objective.predict(model, batch, batch.lengths)
         losses, scores = objective.judge(outputs, batch)
-        sums += torch.stack([losses.sum().double(), scores.sum().double(), sums.new_tensor(real)])
+        sums += torch.stack([losses.sum().double(), scores.sum().double(), sums.new_full((), real)])
     model.train(was_training)
     loss, score, examples = sum_over_processes(sums).tolist()
     return loss / examples, score / examples

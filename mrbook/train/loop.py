@@ -80,7 +80,7 @@ def fit(
     checkpoint_seconds : float
         Time between two checkpoints.
     compile : bool, optional
-        Whether to use `torch.compile`. Default: on CUDA.
+        Whether to use `torch.compile`. Default: on CUDA, for tasks of one length.
     milestones : bool
         Whether to stop where the recipe's milestones are missed.
     progress : bool
@@ -116,6 +116,8 @@ def fit(
     if not checkpoint_seconds >= 0:
         raise ValueError(f"checkpoint_seconds must not be negative, got {checkpoint_seconds}")
     where = best_device() if device is None else torch.device(device)
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
     stepper = Stepper(model, task, recipe, where, check_count(seed, "seed", 0), compile)
     here = environment() if here is None else here
     training = _Training(stepper, folder, {name: here[name] for name in ("commit", "dirty")})

@@ -33,7 +33,7 @@ class Stepper:
     seed : int
         All random numbers of a step follow from it and the number of the step.
     compile : bool or None
-        Whether to use `torch.compile`. None: on CUDA.
+        Whether to use `torch.compile`. None: on CUDA, for tasks of one length.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Stepper:
         self.per_epoch = task.steps("train", recipe.batch_size)
         self.total = self.per_epoch * recipe.epochs
         self.warmup = round(self.per_epoch * recipe.warmup_epochs)
-        self.network = self._network(device.type == "cuda" if compile is None else compile)
+        self.network = self._network(_compiles(task, device) if compile is None else compile)
         self.step = 0
 
     def _network(self, compile: bool) -> nn.Module:
@@ -117,7 +117,7 @@ class Stepper:
         self.scaler.update()
         self.step += 1
         with torch.no_grad():
-            seen = torch.stack([total.double(), scores.sum().double(), total.new_tensor(real)])
+            seen = torch.stack([total.double(), scores.sum().double(), total.new_full((), real)])
             return sum_over_processes(seen if real else torch.zeros_like(seen))
 
     def _batch(self, index: Tensor) -> tuple[Batch, Tensor | None, int]:
@@ -155,6 +155,11 @@ def _augmentations(task: Task, recipe: Recipe) -> list[Any]:
     if recipe.augment and not isinstance(task, ImageTask):
         raise ValueError(f"augment is for images, the task is {task.name}")
     return [AUGMENTATIONS[name] for name in recipe.augment]
+
+
+def _compiles(task: Task, device: torch.device) -> bool:
+    """Whether it pays: texts have many lengths, each compiled anew until PyTorch gives up."""
+    return device.type == "cuda" and task.vocabulary is None
 
 
 def _mix(*numbers: int) -> int:
