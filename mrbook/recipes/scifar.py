@@ -59,6 +59,11 @@ RECIPES = [
         recipe.but(name="multires-scifar-width33", source=OURS, task="scifar-33")
         for recipe in (CPU, FAST)
     ),
+    variant(
+        CPU.but(task="scifar-33"),
+        "multires-scifar-untied-width33",
+        layer_options={"tie_levels": False},
+    ),
     variant(CPU, "multires-scifar-start", layer_options={"gain": 3**0.5}),
     variant(CPU, "multires-scifar-layernorm", norm="layer"),
     variant(CPU, "s4d-scifar", layer="s4d"),
