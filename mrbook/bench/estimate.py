@@ -69,8 +69,8 @@ class Count:
         second-level cache.
     operations : float
         Floating-point operations, a multiplication and an addition being two.
-    seconds : float
-        The least time, the slower of its limits.
+    units : dict from str to float
+        Seconds that each unit of the card needs, those that have something to do; all work at once.
     ratio : float
         Seconds by those of the memory floor.
     """
@@ -78,8 +78,18 @@ class Count:
     name: str
     bytes: float
     operations: float
-    seconds: float
+    units: dict[str, float]
     ratio: float
+
+    @property
+    def limit(self) -> str:
+        """The unit that takes longest."""
+        return max(self.units, key=self.units.__getitem__)
+
+    @property
+    def seconds(self) -> float:
+        """The least time, that of the slowest unit."""
+        return self.units[self.limit]
 
     def __str__(self) -> str:
         return (
@@ -150,13 +160,15 @@ def estimate(
     Examples
     --------
     >>> floor, *others = estimate(length=16384, backward=True, card="H100")
-    >>> min(others, key=lambda count: count.seconds).name
-    'cut tree, on chip'
+    >>> fastest = min(others, key=lambda count: count.seconds)
+    >>> fastest.name, fastest.limit
+    ('cut tree, on chip', 'tensor cores')
     """
     limits = CARDS[card]
     samples = batch * channels * length
     floor = samples * itemsize * (5 if backward else 2)
     levels = tree_depth(length, taps)
+    cores = "tensor cores" if itemsize == 2 else "plain units"
     product = limits.matrix if itemsize == 2 else limits.plain
 
     tree = 2 * (7 if backward else 2) * taps * levels * samples
@@ -176,18 +188,27 @@ def estimate(
     converted = 2 * (itemsize + 4) if itemsize < 4 else 0
     fft_bytes = (converted + 4 * (3 + 4 + 4 + 4 + 4)) * samples * products
     level_bytes = (11 * levels + 7) * itemsize * samples * products
-    rows_of = [
-        ("memory floor", floor, 0.0, 0.0),
-        ("tree, on chip", floor, tree, max(tree / limits.plain, shared / limits.shared)),
-        ("cut tree, on chip", floor, cut, cut / product),
-        ("block-Toeplitz", cached, toeplitz, max(toeplitz / product, cached / limits.cache)),
-        ("FFT", fft_bytes, fft, fft / limits.plain),
-        ("tree, by level", level_bytes, tree, tree / limits.plain),
+    toeplitz_units = {
+        "memory": floor / limits.memory,
+        "cache": cached / limits.cache,
+        cores: toeplitz / product,
+    }
+    rows_of: list[tuple[str, float, float, dict[str, float]]] = [
+        ("memory floor", floor, 0.0, {}),
+        (
+            "tree, on chip",
+            floor,
+            tree,
+            {"plain units": tree / limits.plain, "shared memory": shared / limits.shared},
+        ),
+        ("cut tree, on chip", floor, cut, {cores: cut / product}),
+        ("block-Toeplitz", cached, toeplitz, toeplitz_units),
+        ("FFT", fft_bytes, fft, {"plain units": fft / limits.plain}),
+        ("tree, by level", level_bytes, tree, {"plain units": tree / limits.plain}),
     ]
-    least = floor / limits.memory
     counts = []
-    for name, moved, operations, seconds in rows_of:
-        from_memory = floor if name == "block-Toeplitz" else moved
-        seconds = max(seconds, from_memory / limits.memory)
-        counts.append(Count(name, moved, operations, seconds, seconds / least))
+    for name, moved, operations, units in rows_of:
+        units = {"memory": moved / limits.memory} | units
+        ratio = max(units.values()) * limits.memory / floor
+        counts.append(Count(name, moved, operations, units, ratio))
     return counts

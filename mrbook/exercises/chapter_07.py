@@ -135,6 +135,22 @@ def _most_operations(peak: float, bandwidth: float) -> float:
     return 8 * peak / bandwidth
 
 
+# --------------------------------------------------------------------------------------- zeros
+
+
+def _draw_tiling(rng: np.random.Generator, size: int) -> tuple[int, int]:
+    return int(rng.integers(1, 4 * size + 1)), int(rng.integers(1, 2 * size + 1))
+
+
+def _multiplied(L: int, tile: int) -> int:
+    blocks = -(-L // tile)
+    return tile * tile * blocks * (blocks + 1) // 2
+
+
+def _wasted(L: int, tile: int) -> int:
+    return _multiplied(L, tile) - L * (L + 1) // 2
+
+
 EXERCISES = (
     Exercise(
         name="fast-bytes",
@@ -408,6 +424,47 @@ EXERCISES = (
             Mistake(
                 lambda peak, bandwidth: 8 * bandwidth / peak,
                 "Upside down: on a machine with a faster core, more can be computed again.",
+            ),
+        ),
+    ),
+    Exercise(
+        name="fast-zeros",
+        reference=_wasted,
+        draw=_draw_tiling,
+        hints=(
+            "How many blocks are there, and how many tiles on the diagonal and below?",
+            "Every tile takes tile · tile multiplications, the ragged ones too.",
+            "The outputs consist of 1 + 2 + … + L products. All others are needless.",
+        ),
+        mistakes=(
+            Mistake(
+                lambda L, tile: -(-L // tile) * tile * (tile - 1) // 2,
+                "These are the zeros above the diagonal. Where the last block sticks out, its rows "
+                "are multiplied for nothing, too.",
+            ),
+            Mistake(
+                lambda L, tile: L // tile * tile * (tile - 1) // 2,
+                "The last block counts as a whole one, however few samples it has.",
+            ),
+            Mistake(
+                lambda L, tile: -(-L // tile) * tile * (tile + 1) // 2,
+                "Lag 0 is needed: the diagonal itself holds k[0], not zeros.",
+            ),
+            Mistake(
+                lambda L, tile: _multiplied(L, tile) - (L * L + 1) // 2,
+                "Output t consists of t + 1 products, so all of them of L (L + 1) / 2, not L² / 2.",
+            ),
+            Mistake(
+                lambda L, tile: (-(-L // tile) * tile) ** 2 - L * (L + 1) // 2,
+                "Tiles above the diagonal are left out altogether.",
+            ),
+            Mistake(
+                lambda L, tile: L * (L - 1) // 2,
+                "That is for one tile as large as all. Smaller tiles multiply fewer zeros.",
+            ),
+            Mistake(
+                _multiplied,
+                "That is all of the multiplications. Some of them are needed.",
             ),
         ),
     ),

@@ -27,7 +27,7 @@ __all__ = [
 
 #: Taps up to which the block-Toeplitz product is taken, by dtype; beyond, the FFT is. Where the
 #: counts of `mrbook.bench.estimate` meet, in float32 at half of the rate: not measured yet.
-CROSSOVER = {torch.bfloat16: 6000, torch.float16: 6000, torch.float32: 512}
+CROSSOVER = {torch.bfloat16: 7000, torch.float16: 7000, torch.float32: 512}
 
 #: Longest filters of MultiresConv that `triton_multires` serves: its loops over taps are unrolled,
 #: about K^2 products in all.
