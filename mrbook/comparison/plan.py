@@ -16,7 +16,7 @@ from mrbook.recipes.base import OURS, Recipe
 
 __all__ = ["EXPERIMENTS"]
 
-_RATES = (0.003, 0.01, 0.03, 0.1)
+_RATES = (0.003, 0.01, 0.03)
 
 
 def _recall(**task_options: Any) -> Recipe:
@@ -79,7 +79,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="Shapes, pixel by pixel",
             score="accuracy",
             budget=6000,
-            rates=_RATES,
+            rates=(*_RATES, 0.1),
             seeds=3,
             rows=(*LAYER_ROWS, *ABLATIONS),
             recipe=_SHAPES,
@@ -89,7 +89,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="Recall learned over 256 steps, asked for over more",
             score="accuracy",
             budget=6000,
-            rates=_RATES[:3],
+            rates=_RATES,
             seeds=3,
             rows=tuple(LAYER_ROWS),
             recipe=_recall(length=256),
