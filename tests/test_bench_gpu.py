@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -143,17 +144,37 @@ def test_without_triton_nobody_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_process_is_stopped_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "GRACE", 1.0)
+    ready = tmp_path / "ready"
+
+    class Popen(subprocess.Popen):
+        """Its time is up as soon as the program is ready, however slow the machine is."""
+
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is None or self.poll() is not None or not self.waiting:
+                return super().wait(timeout)
+            while not ready.exists():
+                time.sleep(0.01)
+            self.waiting = False
+            raise subprocess.TimeoutExpired(self.args, timeout)
+
+        waiting = True
+
+    monkeypatch.setattr(runs.subprocess, "Popen", Popen)
     saving = (
         "import pathlib, sys, time\n"
-        "try: time.sleep(60)\n"
-        "except KeyboardInterrupt: pathlib.Path(sys.argv[1]).touch()\n"
+        "try: pathlib.Path(sys.argv[1]).touch(); time.sleep(600)\n"
+        "except KeyboardInterrupt: pathlib.Path(sys.argv[2]).touch()\n"
     )
-    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
-    for code in (saving, deaf):
-        start = time.monotonic()
-        assert runs.run_for([sys.executable, "-c", code, str(tmp_path / "saved")], 2.5) is None
-        assert time.monotonic() - start < 30
+    deaf = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch(); time.sleep(600)\n"
+    )
+    for code, grace in ((saving, 120.0), (deaf, 0.5)):
+        monkeypatch.setattr(runs, "GRACE", grace)
+        ready.unlink(missing_ok=True)
+        command = [sys.executable, "-c", code, str(ready), str(tmp_path / "saved")]
+        assert runs.run_for(command, 300) is None
     assert (tmp_path / "saved").exists()
     assert runs.run_for([sys.executable, "-c", ""], math.inf) == 0
 
