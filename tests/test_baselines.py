@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from contract import Layer, LayerContract, close, convolution, steps
+from contract import Layer, LayerContract, assert_close, convolution, steps
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -76,12 +76,12 @@ def test_s4d_is_the_state_space_of_its_parameters(modes: int) -> None:
     generator = torch.Generator().manual_seed(0)
     u = torch.randn(2, 3, 70, generator=generator, dtype=torch.float64)
     expected = state_space(u, parameters)
-    close(layer(u), expected, 1e-12)
+    assert_close(layer(u), expected, 1e-12)
     with torch.no_grad():
-        close(steps(layer, u), expected, 1e-12)
+        assert_close(steps(layer, u), expected, 1e-12)
     impulse = torch.zeros(1, 3, 70, dtype=torch.float64)
     impulse[..., 0] = 1
-    close(layer.kernel(70), state_space(impulse, parameters)[0], 1e-12)
+    assert_close(layer.kernel(70), state_space(impulse, parameters)[0], 1e-12)
 
 
 @pytest.mark.parametrize("length", [*range(1, 19), 255, 256, 257, 1000])
@@ -90,7 +90,7 @@ def test_exponentials_equal_vandermondes_product(length: int) -> None:
     c, log_z = torch.randn(2, 3, 7, generator=generator, dtype=torch.complex128)
     log_z = torch.complex(-log_z.real.abs() / 20, log_z.imag)
     matrix = (log_z[..., None] * torch.arange(length)).exp()
-    close(exponentials(length, c, log_z), 2 * (c[..., None] * matrix).sum(1).real, 1e-12)
+    assert_close(exponentials(length, c, log_z), 2 * (c[..., None] * matrix).sum(1).real, 1e-12)
 
 
 def test_s4d_never_makes_the_table_of_all_exponentials() -> None:
@@ -116,7 +116,7 @@ def test_a_long_s4d_kernel_is_accurate_in_float32() -> None:
         torch.manual_seed(0)
         layer = S4D(20, init=init)
         exact = copy.deepcopy(layer).double()
-        close(layer.kernel(16384).double(), exact.kernel(16384), 5e-6)
+        assert_close(layer.kernel(16384).double(), exact.kernel(16384), 5e-6)
 
 
 def test_zero_order_hold_keeps_its_digits_for_small_steps() -> None:
@@ -197,18 +197,18 @@ def test_a_step_of_s4d_follows_its_parameters() -> None:
         for parameter in layer.parameters():
             parameter += 1
         y, _ = layer.step(u, (s,))
-        close(y, layer.kernel(1).T)
+        assert_close(y, layer.kernel(1).T)
         layer.load_state_dict(S4D(2, state_size=4).state_dict())
-        close(layer.step(u, (s,))[0], layer.kernel(1).T)
+        assert_close(layer.step(u, (s,))[0], layer.kernel(1).T)
         layer.C.data = 3 * layer.C.data
-        close(layer.step(u, (s,))[0], layer.kernel(1).T)
+        assert_close(layer.step(u, (s,))[0], layer.kernel(1).T)
         layer.C.data.mul_(2)
-        close(layer.step(u, layer.initial_state(1))[0], layer.kernel(1).T)
+        assert_close(layer.step(u, layer.initial_state(1))[0], layer.kernel(1).T)
         double = copy.deepcopy(layer).double()
-        close(double.step(u.double(), double.initial_state(1))[0], double.kernel(1).T)
+        assert_close(double.step(u.double(), double.initial_state(1))[0], double.kernel(1).T)
     with torch.inference_mode():
         inferred = S4D(2, state_size=4)
-        close(inferred.step(u, inferred.initial_state(1))[0], inferred.kernel(1).T)
+        assert_close(inferred.step(u, inferred.initial_state(1))[0], inferred.kernel(1).T)
         layer.step(u, (s,))
     y, _ = layer.step(u, (s,))
     assert y.requires_grad
@@ -225,11 +225,11 @@ def test_lstm_is_pytorchs() -> None:
     layer, theirs = LSTM(5), nn.LSTM(5, 5)
     theirs.load_state_dict(layer.lstm.state_dict())
     u = randn(3, 5, 20)
-    close(layer(u), theirs(u.permute(2, 0, 1))[0].permute(1, 2, 0), 1e-6)
+    assert_close(layer(u), theirs(u.permute(2, 0, 1))[0].permute(1, 2, 0), 1e-6)
     lengths = torch.tensor([4, 20, 11])
     packed = nn.utils.rnn.pack_padded_sequence(u.permute(2, 0, 1), lengths, enforce_sorted=False)
     expected = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0])[0].permute(1, 2, 0)
-    close(layer(u, lengths=lengths), expected, 1e-6)
+    assert_close(layer(u, lengths=lengths), expected, 1e-6)
 
 
 def test_lstm_takes_numpys_integers() -> None:
@@ -241,7 +241,7 @@ def test_a_step_of_lstm_is_pytorchs_cell() -> None:
     u, h, c = randn(3, 4), randn(3, 6), 2 * randn(6, 3).T
     actual = lstm_step(u, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
     for a, e in zip(actual, cell(u, (h, c)), strict=True):
-        close(a, e, 1e-6)
+        assert_close(a, e, 1e-6)
 
 
 # ---- both ---------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class TestBoth:
         y, state = layer.step(u[..., 0], layer.initial_state(2))
         y, _ = layer.step(u[..., 1], state)
         assert y.dtype == torch.bfloat16
-        close(y.float(), layer(u)[..., 1].float(), 2e-2)
+        assert_close(y.float(), layer(u)[..., 1].float(), 2e-2)
 
     @torch.no_grad()
     def test_autocast_and_short_inputs_are_computed_in_float32(
@@ -281,7 +281,7 @@ class TestBoth:
         assert torch.equal(layer(short), layer(short.float()).bfloat16())
         y, state = layer.step(short[..., 0], layer.initial_state(2))
         assert y.dtype == torch.bfloat16
-        close(y.float(), layer(short)[..., 0].float(), 1e-2)
+        assert_close(y.float(), layer(short)[..., 0].float(), 1e-2)
         assert [x.dtype for x in state] == [x.dtype for x in layer.initial_state(2)]
 
     def test_bad_input_is_named(self, make: type[S4D] | type[LSTM]) -> None:

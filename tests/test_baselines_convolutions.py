@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from contract import LayerContract, close, convolution, steps
+from contract import LayerContract, assert_close, convolution, steps
 from torch import Tensor
 
 from mrbook.baselines import LongConv, SGConv
@@ -67,7 +67,7 @@ def test_sgconv_is_the_published_kernel(length: int, kernel_dim: int) -> None:
         expected[channel, :reach] = np.array(kernel) / layer.norm[channel].item()
         expected[channel, 0] += layer.D[channel].item()
     for lags in (1, reach, 2 * reach):
-        close(layer.kernel(lags), torch.from_numpy(expected[:, :lags]), 1e-12)
+        assert_close(layer.kernel(lags), torch.from_numpy(expected[:, :lags]), 1e-12)
 
 
 def test_sgconv_starts_with_kernels_of_unit_energy() -> None:
@@ -82,7 +82,7 @@ def test_sgconv_starts_with_kernels_of_unit_energy() -> None:
         assert values.var() == pytest.approx(1, rel=0.15)
     k = layer.kernel(1024)
     k[:, 0] -= layer.D
-    close(k.square().sum(1), torch.ones(500), 1e-5)
+    assert_close(k.square().sum(1), torch.ones(500), 1e-5)
     # octave by octave the envelope halves: it falls like 1 / lag
     size = k.square().mean(0).sqrt()
     octaves = torch.stack([size[2**i : 2 ** (i + 1)].mean() for i in range(6, 10)])
@@ -97,7 +97,7 @@ def test_sgconv_keeps_the_norm_of_its_start() -> None:
         layer.D.zero_()
         before = layer.kernel(100)
         layer.w *= 3
-        close(layer.kernel(100), 3 * before, 1e-6)
+        assert_close(layer.kernel(100), 3 * before, 1e-6)
     assert torch.equal(other.norm, layer.norm)
 
 
@@ -117,7 +117,7 @@ def test_longconv_is_the_published_kernel(length: int, smooth: int) -> None:
     assert (expected[:, :length] == 0).any() or length < 20
     assert layer.kernel_length == length
     for lags in (1, length, 2 * length):
-        close(layer.kernel(lags), torch.from_numpy(expected[:, :lags]), 1e-12)
+        assert_close(layer.kernel(lags), torch.from_numpy(expected[:, :lags]), 1e-12)
 
 
 def test_longconv_starts_as_published() -> None:
@@ -158,7 +158,7 @@ def test_dropout_of_longconv() -> None:
         k = layer.train()(u)[0]
     dropped = k == 0
     assert dropped.float().mean() == pytest.approx(0.2, abs=0.02)
-    close(k[~dropped], whole[~dropped] / 0.8, 1e-6)
+    assert_close(k[~dropped], whole[~dropped] / 0.8, 1e-6)
 
 
 def test_longconv_has_no_kernel_while_it_drops() -> None:
@@ -175,7 +175,7 @@ def test_longconv_has_no_kernel_while_it_drops() -> None:
     with torch.no_grad():
         layer.weight.zero_()
         u = torch.randn(1, 2, 7)
-        close(layer(u), layer.D[:, None] * u, 1e-6)  # D is never dropped
+        assert_close(layer(u), layer.D[:, None] * u, 1e-6)  # D is never dropped
 
 
 # ---- both ---------------------------------------------------------------------------------------
@@ -214,11 +214,11 @@ class TestBoth:
         u = randn(2, 4, 30).bfloat16()
         assert layer(u).dtype == torch.bfloat16
         exact = layer.double()(u.double())
-        close(layer.bfloat16()(u).double(), exact, 1e-2)
+        assert_close(layer.bfloat16()(u).double(), exact, 1e-2)
         with torch.no_grad():
             stepped = steps(layer, u)
         assert stepped.dtype == torch.bfloat16
-        close(stepped.double(), exact, 1e-2)
+        assert_close(stepped.double(), exact, 1e-2)
 
     @torch.no_grad()
     def test_autocast_and_short_inputs_are_computed_in_float32(

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from contract import Layer, LayerContract, close, steps
+from contract import Layer, LayerContract, assert_close, steps
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -73,9 +73,9 @@ def test_wavenet_is_a_sum_of_skips(kernel_size: int, depth: int, length: int) ->
         y = y + convolve(z, layer.out.weight[:, 3 * level : 3 * level + 3], None)
         if level < depth - 1:
             a = a + convolve(z, layer.residuals[level].weight, layer.residuals[level].bias)
-    close(layer(u), y, 1e-12)
+    assert_close(layer(u), y, 1e-12)
     with torch.no_grad():
-        close(steps(layer, u), y, 1e-12)
+        assert_close(steps(layer, u), y, 1e-12)
 
 
 @pytest.mark.parametrize(("kernel_size", "length"), [(2, 16), (2, 17), (3, 20)])
@@ -114,9 +114,9 @@ def test_attention_without_positions_is_pytorchs(monkeypatch: pytest.MonkeyPatch
     mask = nn.Transformer.generate_square_subsequent_mask(20, dtype=DOUBLE)
     x = u.mT
     expected = theirs(x, x, x, attn_mask=mask, need_weights=False)[0].mT
-    close(layer(u), expected, 1e-12)
+    assert_close(layer(u), expected, 1e-12)
     with torch.no_grad():
-        close(steps(layer, u), expected, 1e-12)
+        assert_close(steps(layer, u), expected, 1e-12)
 
 
 def test_attention_is_a_softmax_over_turned_queries_and_keys() -> None:
@@ -143,7 +143,7 @@ def test_attention_is_a_softmax_over_turned_queries_and_keys() -> None:
             found = v[:, : t + 1] @ weights
             y[b, :, t] += own.out_proj.weight.detach()[:, head * dim : (head + 1) * dim] @ found
     y += own.out_proj.bias.detach()[:, None]
-    close(layer(u), y, 1e-12)
+    assert_close(layer(u), y, 1e-12)
 
 
 def test_rotary_tells_distances_only() -> None:
@@ -151,12 +151,12 @@ def test_rotary_tells_distances_only() -> None:
     position = torch.arange(6)
     near = (rotary(q, position) * rotary(k, position + 3)).sum(-1)
     far = (rotary(q, position + 1000) * rotary(k, position + 1003)).sum(-1)
-    close(far, near, 1e-11)
-    close(rotary(q, position).norm(dim=-1), q.norm(dim=-1), 1e-12)
+    assert_close(far, near, 1e-11)
+    assert_close(rotary(q, position).norm(dim=-1), q.norm(dim=-1), 1e-12)
     assert not torch.allclose(near, (q * k).sum(-1))
     half = rotary(q.bfloat16(), position + 1000)
     assert half.dtype == torch.bfloat16
-    close(half.double(), rotary(q.bfloat16().double(), position + 1000), 1e-2)
+    assert_close(half.double(), rotary(q.bfloat16().double(), position + 1000), 1e-2)
 
 
 def test_attention_that_asks_nothing_is_the_running_mean() -> None:
@@ -168,7 +168,7 @@ def test_attention_that_asks_nothing_is_the_running_mean() -> None:
         layer.attention.out_proj.weight.copy_(torch.eye(4))
         u = randn(2, 4, 9)
         mean = u.cumsum(-1) / torch.arange(1, 10)
-        close(layer(u), mean, 1e-12)
+        assert_close(layer(u), mean, 1e-12)
 
 
 @pytest.mark.parametrize("learning", [False, True])
@@ -179,7 +179,7 @@ def test_a_full_cache_grows(learning: bool) -> None:
         state, sizes = layer.initial_state(2), []
         for t in range(20):
             y, state = layer.step(u[..., t], state)
-            close(y, expected[..., t])
+            assert_close(y, expected[..., t])
             sizes.append(state[1].shape[2])
     assert sizes == [3] * 3 + [6] * 3 + [12] * 6 + [24] * 8
     assert state[0].tolist() == [20, 20]
@@ -193,7 +193,7 @@ def test_a_young_stream_sees_nothing_of_an_old_one() -> None:
     state[1][1], state[2][1] = 1e6, 1e6  # slots that the second stream has not filled yet
     with torch.no_grad():
         y, _ = layer.step(u[..., 0], state)
-    close(y[1], layer(u[1:, :, :1])[0, :, 0])
+    assert_close(y[1], layer(u[1:, :, :1])[0, :, 0])
 
 
 def test_attention_has_second_derivatives_in_pytorchs_own_form() -> None:
@@ -237,19 +237,19 @@ class TestBoth:
             stepped = steps(layer, u)
         assert stepped.dtype == torch.bfloat16
         exact = layer.double()(u.double())
-        close(y.double(), exact, 3e-2)
-        close(stepped.double(), exact, 3e-2)
+        assert_close(y.double(), exact, 3e-2)
+        assert_close(stepped.double(), exact, 3e-2)
 
     @torch.no_grad()
     def test_steps_under_autocast(self, name: str) -> None:
         layer, u = MAKERS[name](4, length=20).float(), randn(2, 4, 12, dtype=torch.float32)
         expected = layer(u)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            close(steps(layer, u), expected, 2e-2)
+            assert_close(steps(layer, u), expected, 2e-2)
             y = steps(layer, u.bfloat16())
         assert y.dtype == torch.bfloat16
-        close(y.float(), expected, 2e-2)
-        close(steps(layer, u.bfloat16()).float(), expected, 2e-2)
+        assert_close(y.float(), expected, 2e-2)
+        assert_close(steps(layer, u.bfloat16()).float(), expected, 2e-2)
 
     def test_a_state_is_updated_in_place_unless_gradients_are_recorded(self, name: str) -> None:
         layer, u = MAKERS[name](4, length=20).double(), randn(2, 4)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from contract import close, have_native
+from contract import assert_close, have_native
 from torch import Tensor
 
 from mrbook import native
@@ -47,29 +47,29 @@ def definition(u: Tensor, k: Tensor) -> Tensor:
 @pytest.mark.parametrize(("length", "taps"), LENGTHS)
 def test_equals_the_definition(method: str, length: int, taps: int) -> None:
     u, k = randn(2, 3, length), randn(3, taps)
-    close(causal_conv(u, k, method), definition(u, k), 1e-13)
+    assert_close(causal_conv(u, k, method), definition(u, k), 1e-13)
     y = causal_conv(u.float(), k.float(), method)
     assert y.dtype == torch.float32
-    close(y.double(), definition(u, k), 1e-5)
+    assert_close(y.double(), definition(u, k), 1e-5)
 
 
 def test_leading_dimensions(method: str) -> None:
     u, k = randn(2, 3, 20), randn(3, 6)
     expected = definition(u, k)
-    close(causal_conv(u[0], k, method), expected[0])
-    close(causal_conv(u[1, 2], k[2], method), expected[1, 2])
-    close(causal_conv(u[:, None], k, method), expected[:, None])
-    close(causal_conv(u, k[1], method), definition(u, k[1].expand(3, 6)))
-    close(
+    assert_close(causal_conv(u[0], k, method), expected[0])
+    assert_close(causal_conv(u[1, 2], k[2], method), expected[1, 2])
+    assert_close(causal_conv(u[:, None], k, method), expected[:, None])
+    assert_close(causal_conv(u, k[1], method), definition(u, k[1].expand(3, 6)))
+    assert_close(
         causal_conv(u, torch.stack([k, 2 * k]), method), expected * torch.tensor([[[1.0]], [[2]]])
     )
 
 
 def test_any_strides(method: str) -> None:
     u, k = randn(2, 3, 40), randn(3, 12)
-    close(causal_conv(u[..., ::2], k[:, ::3], method), definition(u[..., ::2], k[:, ::3]))
+    assert_close(causal_conv(u[..., ::2], k[:, ::3], method), definition(u[..., ::2], k[:, ::3]))
     turned = u.transpose(1, 2).contiguous().transpose(1, 2)
-    close(causal_conv(turned, k.flip(1), method), definition(u, k.flip(1)))
+    assert_close(causal_conv(turned, k.flip(1), method), definition(u, k.flip(1)))
 
 
 def test_first_and_second_derivatives(method: str) -> None:
@@ -89,7 +89,7 @@ def test_gradients_of_long_kernels_equal_those_of_the_definition(
         y = causal_conv(u, k, which)
         results.append(torch.autograd.grad(y, (u, k), randn(2, 3, length)))
     for expected, actual in zip(*results, strict=True):
-        close(actual, expected)
+        assert_close(actual, expected)
 
 
 def test_nothing_wraps_around(method: str) -> None:
@@ -114,12 +114,12 @@ def test_low_precision_and_autocast_compute_in_float32(method: str) -> None:
     exact = definition(u.float(), k)
     y = causal_conv(u, k, method)
     assert y.dtype == torch.bfloat16
-    close(y.double(), exact, 4e-3)  # half a unit in the last place of bfloat16
+    assert_close(y.double(), exact, 4e-3)  # half a unit in the last place of bfloat16
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = causal_conv(u.float(), k, method)
     assert y.dtype == torch.float32
-    close(y.double(), exact, 1e-5)
-    close(causal_conv(u.half(), k.half(), method).double(), exact, 2e-3)
+    assert_close(y.double(), exact, 1e-5)
+    assert_close(causal_conv(u.half(), k.half(), method).double(), exact, 2e-3)
 
 
 def test_compiles_whole_at_any_length(method: str) -> None:
@@ -132,13 +132,13 @@ def test_compiles_whole_at_any_length(method: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             y = compiled(u, k)
-        close(y, causal_conv(u, k, method))
+        assert_close(y, causal_conv(u, k, method))
         for actual, expected in zip(
             torch.autograd.grad(y.sum(), (u, k)),
             torch.autograd.grad(causal_conv(u, k, method).sum(), (u, k)),
             strict=True,
         ):
-            close(actual, expected)
+            assert_close(actual, expected)
 
 
 def test_auto_takes_what_the_rule_says(monkeypatch: pytest.MonkeyPatch) -> None:

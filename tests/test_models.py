@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import close
+from contract import assert_close
 from torch import Tensor, nn
 
 from mrbook.memory import tree_depth
@@ -186,8 +186,8 @@ def test_a_published_state_dict_gives_the_same_logits(
     model.eval()
     lengths = torch.tensor([29, 1, 12, 28])
     assert network(x).std() > 0.1  # the logits are no constant
-    close(model(x), network(x), tolerance)
-    close(model(x, lengths), network(x, lengths), tolerance)
+    assert_close(model(x), network(x), tolerance)
+    assert_close(model(x, lengths), network(x, lengths), tolerance)
 
 
 @torch.no_grad()
@@ -209,13 +209,13 @@ def test_a_published_drawing_network_gives_the_same_distributions(
     expected = network(x)
     assert expected.std() > 0.1 and expected.std(-1).min() > 1e-3  # the pixels' are no constant
     assert expected.shape == (4, 2 * (3 if channels == 1 else 10), 29)
-    close(model(x), expected, tolerance)
+    assert_close(model(x), expected, tolerance)
     state_of_model, steps = model.initial_state(4), []
     for t in range(29):
         before = x[..., t - 1] if t else torch.zeros_like(x[..., 0])
         params, state_of_model = model.step(before, state_of_model)
         steps.append(params)
-    close(torch.stack(steps, -1), expected, tolerance)
+    assert_close(torch.stack(steps, -1), expected, tolerance)
     assert model.draw(2, size=(5, 6), seed=0).shape == (2, channels, 5, 6)
 
 
@@ -247,15 +247,15 @@ def test_a_loaded_network_trains_as_the_published_one() -> None:
     network, x = network.double().train(), x.double()
     model = from_published(network.state_dict())
     expected, actual = network(x), model(x)
-    close(actual, expected)
+    assert_close(actual, expected)
     weights = torch.linspace(-1, 1, expected.numel(), dtype=DOUBLE).view_as(expected)
     (expected * weights).sum().backward()
     (actual * weights).sum().backward()
-    close(model.blocks[0].layer.h0.grad, network.seq_layers[0].h0.grad)
-    close(model.encoder.weight.grad, network.encoder.weight.grad[..., 0])
+    assert_close(model.blocks[0].layer.h0.grad, network.seq_layers[0].h0.grad)
+    assert_close(model.encoder.weight.grad, network.encoder.weight.grad[..., 0])
     for ours, theirs in zip(model.blocks, network.norms, strict=True):
-        close(ours.norm.running_mean, theirs.running_mean)
-        close(ours.norm.running_var, theirs.running_var)
+        assert_close(ours.norm.running_mean, theirs.running_mean)
+        assert_close(ours.norm.running_var, theirs.running_var)
         assert ours.norm.num_batches_tracked == theirs.num_batches_tracked == 1
 
 
@@ -357,7 +357,7 @@ def test_batch_norm_is_pytorchs_where_nothing_is_padded(
         expected = run_norm(theirs, x, g, lambda x: theirs(x.mT).mT)
         actual = run_norm(ours, x, g, lambda x: ours(x, lengths))
         for name, value in expected.items():
-            close(actual[name], value, 1e-12)
+            assert_close(actual[name], value, 1e-12)
 
 
 def test_batch_norm_counts_real_steps_only() -> None:
@@ -369,12 +369,12 @@ def test_batch_norm_counts_real_steps_only() -> None:
     dirty = x.masked_fill(~real[..., None], 1e30)
     actual = run_norm(ours, dirty, g * real[..., None], lambda x: ours(x, lengths))
     expected = run_norm(theirs, x[real], g[real], theirs)
-    close(actual["y"][real], expected.pop("y"), 1e-12)
+    assert_close(actual["y"][real], expected.pop("y"), 1e-12)
     assert actual["y"].isfinite().all()
-    close(actual["x"][real], expected.pop("x"), 1e-12)
+    assert_close(actual["x"][real], expected.pop("x"), 1e-12)
     assert not actual["x"][~real].any()
     for name, value in expected.items():
-        close(actual[name], value, 1e-12)
+        assert_close(actual[name], value, 1e-12)
 
 
 def test_batch_norm_evaluates_with_its_running_statistics() -> None:
@@ -384,10 +384,10 @@ def test_batch_norm_evaluates_with_its_running_statistics() -> None:
     x = randn(3, 7, 4)
     scale = norm.weight / (norm.running_var + 1e-3).sqrt()
     expected = (x - norm.running_mean) * scale + norm.bias
-    close(norm(x), expected, 1e-12)
-    close(norm(x, torch.tensor([1, 2, 7])), expected, 1e-12)
-    close(norm(x[:, 3]), expected[:, 3], 1e-12)  # one time step
-    close(norm(x[:1, :1]), expected[:1, :1], 1e-12)
+    assert_close(norm(x), expected, 1e-12)
+    assert_close(norm(x, torch.tensor([1, 2, 7])), expected, 1e-12)
+    assert_close(norm(x[:, 3]), expected[:, 3], 1e-12)  # one time step
+    assert_close(norm(x[:1, :1]), expected[:1, :1], 1e-12)
     assert all(torch.equal(norm.state_dict()[key], value) for key, value in before.items())
 
 
@@ -409,17 +409,17 @@ def test_batch_norm_under_autocast_keeps_statistics_in_float32() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = norm(x, lengths)
     assert y.dtype == torch.bfloat16
-    close(y.float(), expected, 1e-2)
-    close(norm.running_mean, exact.running_mean, 1e-6)
-    close(norm.running_var, exact.running_var, 1e-6)
+    assert_close(y.float(), expected, 1e-2)
+    assert_close(norm.running_mean, exact.running_mean, 1e-6)
+    assert_close(norm.running_var, exact.running_var, 1e-6)
 
 
 def test_layer_norm_is_pytorchs_over_the_channels_of_a_step() -> None:
     norm, x = scatter(LayerNorm(4).double()), 3 * randn(3, 7, 4) + 1
     expected = F.layer_norm(x, (4,), norm.weight, norm.bias)
     for lengths in (None, torch.tensor([7, 1, 3])):
-        close(norm(x, lengths), expected, 1e-12)
-    close(norm(x[:, 2]), expected[:, 2], 1e-12)
+        assert_close(norm(x, lengths), expected, 1e-12)
+    assert_close(norm(x[:, 2]), expected[:, 2], 1e-12)
 
 
 # ---- block --------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_steps_of_a_block_equal_the_sequence(norm: str, extra_mixing: bool) -> N
     for t in range(13):
         y, state = module.step(x[:, t], state)
         outputs.append(y)
-    close(torch.stack(outputs, 1), module(x))
+    assert_close(torch.stack(outputs, 1), module(x))
 
 
 @pytest.mark.parametrize("norm", NORM_NAMES)
@@ -452,7 +452,7 @@ def test_a_block_is_what_was_published(norm: str) -> None:
         y = (y - y.mean(-1, True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
     else:
         y = (y - module.norm.running_mean) / (module.norm.running_var + 1e-5).sqrt()
-    close(module(x), y * module.norm.weight + module.norm.bias, 1e-12)
+    assert_close(module(x), y * module.norm.weight + module.norm.bias, 1e-12)
     assert block(norm).extra_mixing is None
 
 
@@ -487,7 +487,7 @@ def test_a_block_compiles_whole(norm: str, training: bool) -> None:
         grads = torch.autograd.grad(y, list(module.parameters()), g)
         results.append([y, *grads, *(b.double() for b in module.buffers())])
     for expected, actual in zip(*results, strict=True):
-        close(actual, expected)
+        assert_close(actual, expected)
 
 
 def test_dropout_compiles_whole() -> None:
@@ -550,7 +550,7 @@ def test_dropout_is_pytorchs() -> None:
     torch.manual_seed(5)
     z = F.dropout1d(F.gelu(module.layer(x.mT)), 0.4).mT
     z = F.dropout1d(F.glu(module.mixing(z), -1).mT, 0.4).mT
-    close(y, module.norm(x + z), 1e-12)
+    assert_close(y, module.norm(x + z), 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -609,10 +609,10 @@ def test_padding_changes_nothing(norm: str, tokens: bool, training: bool) -> Non
         for actual, value in zip(
             loss_and_gradients(model, other, lengths, targets), expected, strict=True
         ):
-            close(actual, value, 1e-12)
+            assert_close(actual, value, 1e-12)
     if norm == "layer" or not training:  # then each sequence goes its own way
         for i, n in enumerate(lengths.tolist()):
-            close(model(x[i : i + 1, ..., :n]), model(x, lengths)[i : i + 1], 1e-12)
+            assert_close(model(x[i : i + 1, ..., :n]), model(x, lengths)[i : i + 1], 1e-12)
 
 
 def test_whole_sequences_are_the_same_with_lengths_and_without() -> None:
@@ -624,7 +624,7 @@ def test_whole_sequences_are_the_same_with_lengths_and_without() -> None:
             strict=True,
         )
         for actual, expected in pairs:
-            close(actual, expected, 1e-12)
+            assert_close(actual, expected, 1e-12)
 
 
 def test_the_mean_over_real_steps() -> None:
@@ -632,10 +632,10 @@ def test_the_mean_over_real_steps() -> None:
     lengths = torch.tensor([5, 0, 2])
     x[2, 2:] = math.nan
     y = masked_mean(x, lengths)
-    close(y[0], x[0].mean(0), 1e-12)
-    close(y[2], x[2, :2].mean(0), 1e-12)
+    assert_close(y[0], x[0].mean(0), 1e-12)
+    assert_close(y[2], x[2, :2].mean(0), 1e-12)
     assert not y[1].any()
-    close(masked_mean(x[:2]), x[:2].mean(1), 1e-12)
+    assert_close(masked_mean(x[:2]), x[:2].mean(1), 1e-12)
 
 
 def test_the_last_real_step() -> None:
@@ -653,7 +653,7 @@ def test_the_pool_feeds_the_last_map() -> None:
         x = model.encoder(tokens[i : i + 1, :n])
         for block in model.blocks:
             x = block(x)
-        close(y[i], model.head(x[0, -1]), 1e-12)
+        assert_close(y[i], model.head(x[0, -1]), 1e-12)
     with pytest.raises(ValueError, match="pool must be one of mean, last, got 'max'"):
         classifier(vocabulary=5, pool="max")
 
@@ -665,7 +665,7 @@ def test_pairs_meet_before_the_last_map() -> None:
     a, b = means[[0, 2, 4]], means[[1, 3, 5]]
     expected = torch.cat([a, b, a - b, a * b], 1) @ model.head.weight.T + model.head.bias
     assert expected.shape == (3, 3)
-    close(model(tokens, lengths), expected, 1e-12)
+    assert_close(model(tokens, lengths), expected, 1e-12)
     swapped = tokens.view(3, 2, 9).flip(1).reshape(6, 9)
     assert not torch.allclose(model(swapped), model(tokens))
     with pytest.raises(ValueError, match="inputs must hold pairs of sequences, got 5 rows"):
@@ -710,7 +710,7 @@ def test_a_classifier_compiles_whole() -> None:
     model, tokens = classifier(vocabulary=5, layers=1), torch.randint(5, (3, 9))
     lengths = torch.tensor([9, 1, 4])
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    close(compiled(tokens, lengths), model(tokens, lengths))
+    assert_close(compiled(tokens, lengths), model(tokens, lengths))
 
 
 @pytest.mark.parametrize("norm", NORM_NAMES)

@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 import torch
-from contract import close
+from contract import assert_close
 
 from mrbook.likelihood import sample_logistic_mixture
 from mrbook.models import PixelModel
@@ -35,7 +35,7 @@ def test_the_last_parameters_are_those_of_the_whole_network() -> None:
     drawing = CapturedDrawing(network, 2)
     x = 2 * drawing.draw(seed=0).flatten(-2).double() / 255 - 1
     with torch.no_grad():
-        close(drawing.params, network(x)[..., -1])
+        assert_close(drawing.params, network(x)[..., -1])
     last = sample_logistic_mixture(drawing.params, 3)
     assert last.shape == (2, 3)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import close
+from contract import assert_close
 from torch import Tensor
 
 from mrbook.likelihood import from_levels, logistic_mixture_nll
@@ -78,7 +78,7 @@ def test_equals_the_published_network(channels: int) -> None:
         z = z + pointwise(y, f"blocks.{i}.extra_mixing")
         norm = p[f"blocks.{i}.norm.weight"], p[f"blocks.{i}.norm.bias"]
         z = F.layer_norm(z.mT, (12,), *norm).mT
-    close(model(x), pointwise(z, "head"))
+    assert_close(model(x), pointwise(z, "head"))
 
 
 # ---- causality ----------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_the_dropout_is_of_whole_channels_and_leaks_nothing() -> None:
     params = model(x)
     assert not torch.equal(params, model(x))
     torch.manual_seed(1)
-    close(model(other)[..., :21], params[..., :21])
+    assert_close(model(other)[..., :21], params[..., :21])
 
 
 # ---- one pixel at a time ------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_every_pixel_is_drawn_from_the_distribution_of_the_whole_network(
     x = torch.stack([x for _, x in drawn], -1)
     assert x.shape == (3, channels, 40) and len(x.unique()) > 30
     params = torch.stack([params for params, _ in drawn], -1)
-    close(params, model(x, labels))
+    assert_close(params, model(x, labels))
     if labels is not None:
         assert not torch.allclose(params, model(x, labels.flip(0)))
 
@@ -149,15 +149,15 @@ def test_steps_of_several_images_are_those_of_each() -> None:
     before = torch.zeros(3, 3, dtype=torch.float64)
     for t in range(10):
         params, together = model.step(before, together, labels)
-        close(params, expected[..., t])
+        assert_close(params, expected[..., t])
         for i in range(3):
             own, alone[i] = model.step(before[i : i + 1], alone[i], labels[i : i + 1])
-            close(own, params[i : i + 1])
+            assert_close(own, params[i : i + 1])
         before = x[..., t]
     # States are tensors with the batch first: one image goes on by itself.
     second = tuple(tuple(part[1:2].clone() for part in layer) for layer in together)
     params, _ = model.step(before[1:2], second, labels[1:2])
-    close(params, model.step(before, together, labels)[0][1:2])
+    assert_close(params, model.step(before, together, labels)[0][1:2])
 
 
 def test_steps_have_the_gradients_of_the_whole() -> None:
@@ -168,7 +168,7 @@ def test_steps_have_the_gradients_of_the_whole() -> None:
         params, state = model.step(before, state)
         total, before = total + params.square().sum(), x[..., t]
     for a, b in zip(torch.autograd.grad(total, list(model.parameters())), expected, strict=True):
-        close(a, b, 1e-9)
+        assert_close(a, b, 1e-9)
 
 
 # ---- images -------------------------------------------------------------------------------------
@@ -275,10 +275,10 @@ def test_it_learns_and_is_stored() -> None:
 def test_short_dtypes_and_the_compiler() -> None:
     model, x = small(), images(2, 3, 36)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    close(compiled(x), model(x))
+    assert_close(compiled(x), model(x))
     exact, model = model(x), model.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        close(model(x.float()).double(), exact, 5e-2)
+        assert_close(model(x.float()).double(), exact, 5e-2)
         assert model.draw(2, seed=0).shape == (2, 3, 6, 6)
 
 

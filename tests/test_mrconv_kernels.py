@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import close
+from contract import assert_close
 from torch import nn
 
 from mrbook.longconv import causal_conv
@@ -37,7 +37,7 @@ class TestEveryKind:
     def test_starts_with_unit_energy_in_every_channel(self, kind: str, length: int) -> None:
         k = make_kernel(kind, 5, length, taps=min(length, 8), **DOUBLE).materialize()
         assert k.shape == (5, length) and k.dtype == torch.float64
-        close(k.square().sum(1), torch.ones(5, **DOUBLE), 1e-12)
+        assert_close(k.square().sum(1), torch.ones(5, **DOUBLE), 1e-12)
 
     def test_keeps_the_variance_of_white_noise_at_every_length(self, kind: str) -> None:
         torch.manual_seed(0)
@@ -81,7 +81,7 @@ class TestEveryKind:
         with torch.no_grad():
             for parameter in kernel.parameters():
                 parameter *= -3
-        close(kernel.materialize(), -3 * k, 1e-14)
+        assert_close(kernel.materialize(), -3 * k, 1e-14)
 
     def test_round_trip(self, kind: str) -> None:
         kernel, other = (make_kernel(kind, 3, 30, taps=6, seed=seed) for seed in (0, 1))
@@ -96,7 +96,7 @@ class TestEveryKind:
         assert {p.dtype for p in kernel.parameters()} == {torch.bfloat16}
         k = kernel.materialize()
         assert k.dtype == torch.float32
-        close(k.square().sum(1), torch.ones(3), 0.02)
+        assert_close(k.square().sum(1), torch.ones(3), 0.02)
 
 
 # ---- dilated ------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_dilated_is_pytorchs_dilation(length: int, taps: int, stride: int) -> No
     assert kernel.stride == stride
     past = F.pad(u, ((taps - 1) * stride, 0))
     expected = F.conv1d(past, kernel.weight.flip(1)[:, None], dilation=stride, groups=3)
-    close(causal_conv(u, kernel.materialize()), expected, 1e-12)
+    assert_close(causal_conv(u, kernel.materialize()), expected, 1e-12)
 
 
 # ---- Fourier ------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_fourier_is_the_inverse_transform_of_padded_coefficients(length: int) ->
             angle = 2 * math.pi * j * tau / length
             k += scale * (np.outer(a, np.cos(angle)) + np.outer(b + 0 * a, np.sin(angle)))
         for expected in (k, math.sqrt(length) * np.fft.irfft(spectrum, length)):
-            close(kernel.materialize(), torch.from_numpy(expected), 1e-13)
+            assert_close(kernel.materialize(), torch.from_numpy(expected), 1e-13)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8])
@@ -144,7 +144,7 @@ def test_all_frequencies_span_all_kernels(length: int) -> None:
 
     kernel.forward = kernel.materialize
     basis = torch.autograd.functional.jacobian(materialized, torch.zeros(kernel.count, **DOUBLE))
-    close(basis.T @ basis, torch.eye(length, **DOUBLE), 1e-14)
+    assert_close(basis.T @ basis, torch.eye(length, **DOUBLE), 1e-14)
 
 
 # ---- sparse -------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_a_sum_is_one() -> None:
     assert (kernel.length, kernel.count) == (33, 9)
     k = parts[0].materialize(33) + parts[1].materialize(33)
     assert torch.equal(kernel.materialize(), k)
-    close(k.square().sum(1), torch.ones(3), 1e-6)
+    assert_close(k.square().sum(1), torch.ones(3), 1e-6)
     with pytest.raises(ValueError, match=r"the same channels, got \[3, 4\]"):
         SumKernel([DenseKernel(3, 5), DenseKernel(4, 5)])
     with pytest.raises(ValueError, match=r"the same channels, got \[\]"):

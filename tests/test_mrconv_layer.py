@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import Layer, LayerContract, close
+from contract import Layer, LayerContract, assert_close
 from torch import Tensor, nn
 
 from mrbook.longconv import direct_conv
@@ -113,12 +113,12 @@ def test_is_the_formula_in_training_and_after_it() -> None:
     assert len(formula.norms) == 5
     for step in range(3):
         u = 3 * randn(5, 4, 30 + step, seed=step) + 2
-        close(layer(u), formula(u), 1e-11)
+        assert_close(layer(u), formula(u), 1e-11)
     layer.eval(), formula.eval()
-    close(layer(u), formula(u), 1e-11)
+    assert_close(layer(u), formula(u), 1e-11)
     for i, norm in enumerate(formula.norms):
-        close(layer.running_mean[:, i], norm.running_mean, 1e-11)
-        close(layer.running_var[:, i], norm.running_var, 1e-11)
+        assert_close(layer.running_mean[:, i], norm.running_mean, 1e-11)
+        assert_close(layer.running_var[:, i], norm.running_var, 1e-11)
     assert layer.num_batches_tracked == norm.num_batches_tracked == 4
 
 
@@ -130,7 +130,7 @@ def test_without_statistics_evaluation_takes_mean_0_and_variance_1() -> None:
             layer.alpha[:, i, None] * direct_conv(u, k.materialize())
             for i, k in enumerate(layer.kernels)
         )
-    close(layer(u), expected / (1 + 1e-5) ** 0.5, 1e-12)
+    assert_close(layer(u), expected / (1 + 1e-5) ** 0.5, 1e-12)
 
 
 def test_layer_norm_is_over_the_channels_of_a_step() -> None:
@@ -144,7 +144,7 @@ def test_layer_norm_is_over_the_channels_of_a_step() -> None:
             z = direct_conv(u, kernel.materialize())
             z = (z - z.mean(1, keepdim=True)) / (z.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
             expected = expected + layer.alpha[:, i, None] * z
-        close(layer(u), expected, 1e-12)
+        assert_close(layer(u), expected, 1e-12)
     assert not any("running" in name for name in layer.state_dict())
 
 
@@ -167,11 +167,11 @@ def test_looks_both_ways(norm: str | None) -> None:
         way.load_state_dict(state)
         ways.append(way)
     u, lengths = randn(3, 4, 30), torch.tensor([30, 8, 0])
-    close(layer(u), ways[0](u) + ways[1](u.flip(-1)).flip(-1), 1e-12)
-    close(layer(u), layer.by_branches(u), 1e-12)
+    assert_close(layer(u), ways[0](u) + ways[1](u.flip(-1)).flip(-1), 1e-12)
+    assert_close(layer(u), layer.by_branches(u), 1e-12)
     y = layer(u, lengths)
-    close(y, layer.by_branches(u, lengths), 1e-12)
-    close(y[1, :, :8], layer(u[1:2, :, :8])[0], 1e-12)
+    assert_close(y, layer.by_branches(u, lengths), 1e-12)
+    assert_close(y[1, :, :8], layer(u[1:2, :, :8])[0], 1e-12)
     assert not y[1, :, 8:].any() and not y[2].any()
     for call in (lambda: layer.kernel(5), lambda: layer.bias, layer.fuse):
         with pytest.raises(RuntimeError, match="this one is bidirectional"):
@@ -226,8 +226,8 @@ def test_the_start_of_alpha_sets_the_decay_of_the_kernel(decay: float) -> None:
     layer = MRConv(2000, length=4096, l0=1, decay=decay).eval()
     i = torch.arange(13)
     alpha = layer.alpha.detach()
-    close(alpha.square().sum(1), torch.ones(2000), 1e-6)
-    close(alpha, alpha[:, :1] * 2.0 ** (-decay * i), 1e-6)
+    assert_close(alpha.square().sum(1), torch.ones(2000), 1e-6)
+    assert_close(alpha, alpha[:, :1] * 2.0 ** (-decay * i), 1e-6)
     size = layer.kernel(4096).detach().square().mean(0).sqrt()
     octaves = torch.stack([size[2**j : 2 ** (j + 1)].mean().log2() for j in range(2, 10)])
     slopes = octaves.diff()
@@ -264,7 +264,7 @@ def test_fuses_into_one_convolution(kernel: str, dtype: torch.dtype, tolerance: 
     before = copy.deepcopy(layer.state_dict())
     fused, error = layer.fuse()
     u = randn(2, 4, 1000, seed=7).to(dtype)
-    close(fused(u), layer.by_branches(u), tolerance)
+    assert_close(fused(u), layer.by_branches(u), tolerance)
     assert 0 < error < tolerance
     assert isinstance(fused, FusedConv) and not fused.training
     assert sum(p.numel() for p in fused.parameters()) == 4 * 300 + 4
@@ -344,7 +344,7 @@ def test_a_fused_layer_is_exported() -> None:
         assert torch.equal(program.module()(u), fused(u))
     fused.method = "fft"
     u = torch.randn(2, 3, 30)
-    close(torch.export.export(fused, (u,)).module()(u), fused(u), 1e-6)
+    assert_close(torch.export.export(fused, (u,)).module()(u), fused(u), 1e-6)
 
 
 def test_onnx_gets_a_depthwise_convolution(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_onnx_gets_a_depthwise_convolution(tmp_path: Path) -> None:
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for u in (torch.randn(1, 3, 7), torch.randn(4, 3, 80)):
         (y,) = session.run(None, {session.get_inputs()[0].name: u.numpy()})
-        close(torch.from_numpy(y), fused(u), 1e-6)
+        assert_close(torch.from_numpy(y), fused(u), 1e-6)
 
 
 # ---- bad input ----------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ def test_device_and_dtype() -> None:
     for mode in (True, False):
         layer.train(mode)
         assert layer(u).dtype == torch.bfloat16
-        close(layer(u).float(), layer.float()(u.float()), 0.02)
+        assert_close(layer(u).float(), layer.float()(u.float()), 0.02)
         layer.bfloat16()
     fused, error = layer.fuse()
     assert fused.weight.dtype == torch.bfloat16 and error < 0.05

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract import close
+from contract import assert_close
 from test_mrconv_layer import randn, scatter
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ def test_merged_equals_the_branches(options: dict, ragged: bool) -> None:
         merged = gradients(layer, layer, u, lengths)
         branches = gradients(layer.by_branches, layer, u, lengths)
         for actual, expected in zip(merged, branches, strict=True):
-            close(actual, expected, 1e-10)
+            assert_close(actual, expected, 1e-10)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 8, 33])
@@ -70,14 +70,14 @@ def test_moments_are_those_of_the_branches(length: int, taps: list[int]) -> None
     actual = [*moments, spectral_conv(u, spectrum, kernels[-1])]
     cotangents = [torch.randn_like(x) for x in actual]
     for a, e in zip(actual, expected, strict=True):
-        close(a, e, 1e-11)
+        assert_close(a, e, 1e-11)
     inputs = [u, *kernels]
     for a, e in zip(
         torch.autograd.grad(actual, inputs, cotangents),
         torch.autograd.grad(expected, inputs, cotangents),
         strict=True,
     ):
-        close(a, e, 1e-11)
+        assert_close(a, e, 1e-11)
     assert not spectrum.requires_grad
 
 
@@ -148,7 +148,7 @@ def test_padding_is_never_counted(bidirectional: bool) -> None:
     for other in results[1:3]:
         assert all(torch.equal(a, b) for a, b in zip(other, results[0], strict=True))
     for a, b in zip(results[3], results[0], strict=False):
-        close(a, b, 1e-10)
+        assert_close(a, b, 1e-10)
     with pytest.raises(ValueError, match="lengths must leave at least 2 time steps, got 1"):
         layer(u, torch.tensor([0, 1, 0, 0]))
     with pytest.raises(ValueError, match="u must have at least 2 time steps, got 1"):
@@ -188,7 +188,7 @@ def test_float32_stays_close_with_any_offset_of_the_input(mean: float, bound: fl
     merged = gradients(layer, layer, u)
     branches = gradients(exact.by_branches, exact, u.double())
     for actual, expected in zip(merged, branches, strict=True):
-        close(actual.double(), expected, bound)
+        assert_close(actual.double(), expected, bound)
 
 
 def test_autocast_and_short_inputs_are_computed_in_float32() -> None:
@@ -211,8 +211,8 @@ def test_training_compiles_whole(ragged: bool) -> None:
     for actual, expected in zip(
         gradients(compiled, layer, u, lengths), gradients(other, other, u, lengths), strict=True
     ):
-        close(actual, expected)
-    close(layer.running_var, other.running_var)
+        assert_close(actual, expected)
+    assert_close(layer.running_var, other.running_var)
 
 
 # ---- many processes -----------------------------------------------------------------------------
@@ -259,13 +259,13 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
             y = getattr(layer, form)(u, lengths if ragged else None)
             du, *others = torch.autograd.grad(y, [u, *layer.parameters()], g)
             a, b = first[f"{form} {ragged}"], second[f"{form} {ragged}"]
-            close(torch.cat([a[0], b[0]]), y)
-            close(torch.cat([a[1], b[1]]), du)
+            assert_close(torch.cat([a[0], b[0]]), y)
+            assert_close(torch.cat([a[1], b[1]]), du)
             for p, q, expected in zip(a[2:], b[2:], others, strict=True):
-                close(p + q, expected)
+                assert_close(p + q, expected)
     for result in (first, second):
-        close(result["buffers"][0], layer.running_mean)
-        close(result["buffers"][1], layer.running_var)
+        assert_close(result["buffers"][0], layer.running_mean)
+        assert_close(result["buffers"][1], layer.running_var)
 
 
 # ---- bad input ----------------------------------------------------------------------------------

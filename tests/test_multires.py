@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pywt
 import torch
-from contract import Layer, LayerContract, close, have_native, steps
+from contract import Layer, LayerContract, assert_close, have_native, steps
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -130,7 +130,7 @@ def test_a_published_state_dict_gives_the_published_output(
     layer.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     kept = None if memory_size is None else [memory_size, depth]
     expected = published(*(v.astype(np.float64) for v in (x, *state.values())), kept)
-    close(layer(torch.from_numpy(x)).double(), expected, 1e-6)
+    assert_close(layer(torch.from_numpy(x)).double(), expected, 1e-6)
 
 
 def test_the_random_start_is_the_published_one() -> None:
@@ -255,7 +255,7 @@ def test_the_fused_form_and_its_gradients_equal_the_tree(
             inputs = (u, layer.h0, layer.h1, layer.w)
             results.append([y, *torch.autograd.grad(y, inputs, g)])
         for expected, actual in zip(*results, strict=True):
-            close(actual, expected, tolerance)
+            assert_close(actual, expected, tolerance)
 
 
 @needs_native
@@ -267,7 +267,7 @@ def test_a_long_sequence_in_columns_that_do_not_fill_up() -> None:
         with torch.no_grad():
             y = layer(u)
             layer.method = "tree"
-            close(y, layer(u), 1e-12)
+            assert_close(y, layer(u), 1e-12)
 
 
 @needs_native
@@ -312,10 +312,10 @@ def test_the_kernel_is_the_response_to_an_impulse() -> None:
     layer = MultiresConv(3, 3, depth=3).double()
     impulse = torch.zeros(1, 3, 9, dtype=torch.float64)
     impulse[..., 0] = 1
-    close(layer.kernel(9), layer(impulse)[0])
+    assert_close(layer.kernel(9), layer(impulse)[0])
     kernel = multires_kernel(9, layer.h0, layer.h1, layer.w)
     u = torch.randn(2, 3, 9, dtype=torch.float64)
-    close(causal_conv(u, kernel), multires_conv(u, layer.h0, layer.h1, layer.w))
+    assert_close(causal_conv(u, kernel), multires_conv(u, layer.h0, layer.h1, layer.w))
 
 
 def test_dilated_conv_is_its_definition() -> None:
@@ -393,11 +393,11 @@ def test_steps_follow_when_parameters_change(method: str) -> None:
     state = layer.initial_state(1)
     _, state = layer.step(u[..., 0], state)
     layer.w.mul_(2)  # in the middle of a sequence, as an optimizer does
-    close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
+    assert_close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
     layer.load_state_dict(MultiresConv(3, 2, depth=4).state_dict())
-    close(steps(layer, u), layer(u))
+    assert_close(steps(layer, u), layer(u))
     layer.h0.data = torch.randn_like(layer.h0)
-    close(steps(layer, u), layer(u))
+    assert_close(steps(layer, u), layer(u))
 
 
 @torch.inference_mode()
@@ -405,11 +405,11 @@ def test_steps_follow_when_parameters_change(method: str) -> None:
 def test_steps_of_a_layer_made_for_inference_alone(method: str) -> None:
     layer, u = MultiresConv(3, 2, depth=4).double(), torch.randn(2, 3, 9, dtype=torch.float64)
     layer.method = method
-    close(steps(layer, u), layer(u))
+    assert_close(steps(layer, u), layer(u))
     state = layer.initial_state(2)
     _, state = layer.step(u[..., 0], state)
     layer.w.mul_(2)
-    close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
+    assert_close(layer.step(u[..., 1], state)[0], layer(u)[..., 1])
 
 
 @torch.no_grad()
@@ -419,10 +419,10 @@ def test_a_step_in_float32_with_bfloat16_inputs() -> None:
         for layer.method in ("tree", "auto"):
             y = steps(layer, u)
             assert y.dtype == torch.bfloat16
-            close(y.double(), layer(u).double(), 1e-2)
+            assert_close(y.double(), layer(u).double(), 1e-2)
     half = MultiresConv(3, 2, depth=4).bfloat16()
     assert half.initial_state(2)[1].dtype == torch.float32
-    close(steps(half, u).double(), half(u).double(), 1e-2)
+    assert_close(steps(half, u).double(), half(u).double(), 1e-2)
 
 
 def test_autocast_does_not_lower_the_precision_inside() -> None:
@@ -432,8 +432,8 @@ def test_autocast_does_not_lower_the_precision_inside() -> None:
             assert torch.equal(layer(u), layer(u.float()))
             inside = layer(u)
             kernel = layer.kernel(20)
-        close(inside, layer(u), 1e-6)
-        close(kernel, layer.kernel(20), 1e-6)
+        assert_close(inside, layer(u), 1e-6)
+        assert_close(kernel, layer.kernel(20), 1e-6)
 
 
 # ---- bad input ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import Layer, LayerContract, close, steps
+from contract import Layer, LayerContract, assert_close, steps
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -119,7 +119,7 @@ def test_a_tile_is_its_pairs(m: int) -> None:
         for s in range(8):
             if 8 + j - s < m:
                 expected[..., j] += k[:, 8 + j - s] * x[..., s]
-    close(y, expected)
+    assert_close(y, expected)
 
 
 # ---- one channel --------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_the_simplest_form_is_the_convolution(m: int) -> None:
     k, u = draw(m), draw(100, seed=1)
     conv = OnlineConv(k)
     y = torch.stack([conv(u_t) for u_t in u])
-    close(y, causal_conv(u, k, "direct"))
+    assert_close(y, causal_conv(u, k, "direct"))
     assert len(conv.ahead) <= conv.largest  # nothing is kept of outputs that are out
 
 
@@ -146,7 +146,7 @@ def test_outputs_that_become_inputs() -> None:
     expected = torch.linalg.solve_triangular(
         torch.eye(100, dtype=torch.float64) - shifted, one, upper=False
     )
-    close(torch.stack(u), expected[:, 0])
+    assert_close(torch.stack(u), expected[:, 0])
 
 
 # ---- many channels ------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def run(kernel: OnlineKernel, u: Tensor, state: online.State | None = None) -> T
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 9, 16, 17, 18, 100, 300])
 def test_online_steps_are_the_convolution(m: int, block: int) -> None:
     k, u = draw(2, m), draw(3, 2, 200, seed=1)
-    close(run(OnlineKernel(k, block), u), causal_conv(u, k, "direct"))
+    assert_close(run(OnlineKernel(k, block), u), causal_conv(u, k, "direct"))
 
 
 @pytest.mark.parametrize("kernel_length", [7, BLOCK, BLOCK + 1, BLOCK + 2, 500])
@@ -181,7 +181,7 @@ def test_layers_take_streams_longer_than_their_kernel(kernel_length: int) -> Non
     shapes = [x.shape for x in state]
     for t in range(length):
         out, state = layer.step(u[..., t], state)
-        close(out, y[..., t])
+        assert_close(out, y[..., t])
     assert [x.shape for x in state] == shapes
 
 
@@ -202,15 +202,15 @@ def test_streams_of_many_ages_in_one_batch() -> None:
     with torch.enable_grad():
         y, _ = layer.step(u[rows, :, torch.tensor(ages)], state)
     assert y.requires_grad
-    close(y, expected[rows, :, torch.tensor(ages)])
+    assert_close(y, expected[rows, :, torch.tensor(ages)])
     for n in range(300):
         now = torch.tensor(ages) + n
         y, state = layer.step(u[rows, :, now], state)
-        close(y, expected[rows, :, now])
+        assert_close(y, expected[rows, :, now])
     some = torch.tensor([5, 0])
     state = tuple(x[some] for x in state)
     now = torch.tensor(ages)[some] + 300
-    close(layer.step(u[some, :, now], state)[0], expected[some, :, now])
+    assert_close(layer.step(u[some, :, now], state)[0], expected[some, :, now])
     none = tuple(x[:0] for x in state)
     assert layer.step(u[:0, :, 0], none)[0].shape == (0, 2)
 
@@ -227,7 +227,7 @@ def test_the_two_kinds_of_steps_take_turns(seed: int) -> None:
         with torch.set_grad_enabled(recorded[t]):
             y, state = layer.step(u[..., t], state)
         assert y.requires_grad == recorded[t]
-        close(y, expected[..., t])
+        assert_close(y, expected[..., t])
 
 
 def test_gradients_past_many_blocks() -> None:
@@ -235,7 +235,7 @@ def test_gradients_past_many_blocks() -> None:
     inputs, g = [u, *layer.parameters()], draw(1, 2, 3 * BLOCK + 5, seed=1)
     expected = torch.autograd.grad(layer(u), inputs, g)
     for a, e in zip(torch.autograd.grad(steps(layer, u), inputs, g), expected, strict=True):
-        close(a, e)
+        assert_close(a, e)
 
 
 def test_a_state_is_updated_in_place_unless_gradients_are_recorded() -> None:
@@ -251,7 +251,7 @@ def test_a_state_is_updated_in_place_unless_gradients_are_recorded() -> None:
         out, same = layer.step(u, state)
     assert all(a.data_ptr() == b.data_ptr() for a, b in zip(same, state, strict=True))
     assert state[0].tolist() == [1, 1]
-    close(out, y)
+    assert_close(out, y)
     assert again.shape == (2, 2)
 
 
@@ -264,7 +264,7 @@ def test_gradients_outlive_steps_in_place() -> None:
     with torch.no_grad():
         for t in range(5, 10):
             _, state = layer.step(u[..., t], state)
-    close(torch.autograd.grad(y.sum(), layer.weight)[0], expected[0])
+    assert_close(torch.autograd.grad(y.sum(), layer.weight)[0], expected[0])
 
 
 @torch.no_grad()
@@ -272,16 +272,16 @@ def test_long_streams_keep_their_precision() -> None:
     layer = Free(2, 1000).double()
     u = draw(1, 2, 5000)
     expected = layer(u)
-    close(steps(layer, u), expected)
+    assert_close(steps(layer, u), expected)
     single = copy.deepcopy(layer).float()
     y = steps(single, u.float())
     assert y.dtype == torch.float32
-    close(y.double(), expected, 1e-6)
+    assert_close(y.double(), expected, 1e-6)
     short = steps(single, u[..., :300].bfloat16())
     assert short.dtype == torch.bfloat16
-    close(short.double(), expected[..., :300], 2e-2)
+    assert_close(short.double(), expected[..., :300], 2e-2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        close(steps(single, u[..., :300].float()).double(), expected[..., :300], 1e-6)
+        assert_close(steps(single, u[..., :300].float()).double(), expected[..., :300], 1e-6)
 
 
 # ---- cost ---------------------------------------------------------------------------------------
@@ -365,14 +365,14 @@ def test_the_kernel_is_made_once_until_it_changes(change: Any) -> None:
     state = layer.initial_state(1)
     for t in range(150):
         y, state = layer.step(u[..., t], state)
-        close(y, before[..., t])
+        assert_close(y, before[..., t])
     assert layer.calls == 1
     change(layer)
     # what is ahead was sent by the old kernel; from the next block of 256 on all is by the new one
     for t in range(150, 300):
         y, state = layer.step(u[..., t], state)
     assert layer.calls == 2
-    close(y, layer(u)[..., 299])
+    assert_close(y, layer(u)[..., 299])
 
 
 @torch.no_grad()
@@ -380,7 +380,7 @@ def test_a_new_sequence_sees_changes_that_leave_no_trace() -> None:
     layer, u = Free(1, 5).double(), draw(1, 1, 4)
     steps(layer, u)
     layer.weight.data.mul_(2)
-    close(steps(layer, u), layer(u))
+    assert_close(steps(layer, u), layer(u))
 
 
 @torch.no_grad()
@@ -393,19 +393,19 @@ def test_copies_and_files_leave_the_kept_kernel_out() -> None:
     torch.save(layer, file)
     file.seek(0)
     other = torch.load(file, weights_only=False)
-    close(steps(other, u), layer(u))
+    assert_close(steps(other, u), layer(u))
 
 
 def test_inference_mode() -> None:
     with torch.inference_mode():
         inside, u = Free(2, 100).double(), draw(1, 2, 200)
-        close(steps(inside, u), inside(u))
+        assert_close(steps(inside, u), inside(u))
         inside.weight.mul_(2)
-        close(steps(inside, u), inside(u))
+        assert_close(steps(inside, u), inside(u))
     layer = Free(2, 100).double()
     with torch.inference_mode():
         expected = layer(u)
-        close(steps(layer, u), expected)
+        assert_close(steps(layer, u), expected)
     state = layer.initial_state(1)
     with torch.inference_mode():
         layer.step(u[..., 0].clone(), state)

@@ -20,7 +20,7 @@ ROUGH = {
 SMOOTH = [(name, side) for name in NAMES for side in SIDES if (name, side) not in ROUGH]
 
 
-def close(actual, expected, atol=1e-13):
+def assert_close(actual, expected, atol=1e-13):
     torch.testing.assert_close(actual, torch.as_tensor(expected), rtol=0, atol=atol)
 
 
@@ -28,34 +28,34 @@ class TestClosedForms:
     @pytest.mark.parametrize("level", [0, 1, 5])
     def test_haar(self, level):
         x, phi, psi = dyadic("haar", level)
-        close(x, torch.arange(2**level + 1, dtype=torch.float64) / 2**level)
-        close(phi, (x < 1).double())
-        close(psi, torch.where(x < 0.5, 1.0, -1.0).double() * (x < 1))
+        assert_close(x, torch.arange(2**level + 1, dtype=torch.float64) / 2**level)
+        assert_close(phi, (x < 1).double())
+        assert_close(psi, torch.where(x < 0.5, 1.0, -1.0).double() * (x < 1))
         if level > 0:  # a box is all that the cascade starts with
             for ours, exact in zip(cascade("haar", level), (x, phi, psi), strict=True):
-                close(ours, exact)
+                assert_close(ours, exact)
 
     def test_db2_at_integers_and_halves(self):
         x, phi, psi = dyadic("db2", level=1)
         r = math.sqrt(3)
         expected = [0, (2 + r) / 4, (1 + r) / 2, 0, (1 - r) / 2, (2 - r) / 4, 0]
         assert x.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
-        close(phi, torch.tensor(expected, dtype=torch.float64), atol=2e-15)
+        assert_close(phi, torch.tensor(expected, dtype=torch.float64), atol=2e-15)
         # psi(1) = sqrt(2) (g[0] phi(2) + g[1] phi(1)), and so on, with g = rec_hi.
         expected = [0, (1 - r) / 2, r, -(1 + r) / 2, 0]
-        close(psi[[0, 2, 3, 4, 6]], torch.tensor(expected, dtype=torch.float64), atol=2e-15)
+        assert_close(psi[[0, 2, 3, 4, 6]], torch.tensor(expected, dtype=torch.float64), atol=2e-15)
 
     def test_hat_and_quadratic_spline(self):
         # The synthesis scaling functions of bior2.x and bior3.x are B-splines.
         x, phi, _ = dyadic("bior2.4", level=6)
-        close(phi, (1 - (x - 4).abs()).clamp(min=0))
+        assert_close(phi, (1 - (x - 4).abs()).clamp(min=0))
         x, phi, _ = dyadic("bior3.1", level=6)
         t = (x - 1.5).abs()
-        close(phi, torch.where(t < 0.5, 0.75 - t**2, (1.5 - t) ** 2 / 2))
+        assert_close(phi, torch.where(t < 0.5, 0.75 - t**2, (1.5 - t) ** 2 / 2))
 
     def test_padded_box(self):
         x, phi, _ = dyadic("bior1.3", level=4)
-        close(phi, ((x >= 2) & (x < 3)).double())
+        assert_close(phi, ((x >= 2) & (x < 3)).double())
 
 
 class TestCascade:
@@ -65,9 +65,9 @@ class TestCascade:
         # PyWavelets puts one 0 in front of the steps.
         theirs_phi, theirs_psi, theirs_x = pywt.Wavelet(name).wavefun(level)
         x, phi, psi = cascade(name, level)
-        close(x, theirs_x[: len(x)])
-        close(phi[:-1], theirs_phi[1 : len(x)])
-        close(psi[:-1], theirs_psi[1 : len(x)])
+        assert_close(x, theirs_x[: len(x)])
+        assert_close(phi[:-1], theirs_phi[1 : len(x)])
+        assert_close(psi[:-1], theirs_psi[1 : len(x)])
 
     @pytest.mark.parametrize(
         ("name", "sign"),  # PyWavelets' wavefun changes the sign of psi for some
@@ -77,9 +77,9 @@ class TestCascade:
         *theirs, theirs_x = pywt.Wavelet(name).wavefun(5)  # all without the last point
         for side, theirs_phi, theirs_psi in (("analysis", *theirs[:2]), ("synthesis", *theirs[2:])):
             x, phi, psi = cascade(name, 5, side=side)
-            close(x[:-1], theirs_x)
-            close(phi[:-2], theirs_phi[1:])
-            close(psi[:-2], sign * theirs_psi[1:])
+            assert_close(x[:-1], theirs_x)
+            assert_close(phi[:-2], theirs_phi[1:])
+            assert_close(psi[:-2], sign * theirs_psi[1:])
 
     def test_first_frames(self):
         x, phi, psi = cascade("db2", iterations=0)
@@ -87,8 +87,8 @@ class TestCascade:
         assert phi.tolist() == [1, 0, 0, 0]
         assert psi.tolist() == [0, 0, 0, 0]
         x, phi, psi = cascade("db2", iterations=1)
-        close(phi[:4], math.sqrt(2) * Wavelet("db2").rec_lo)
-        close(psi[:4], math.sqrt(2) * Wavelet("db2").rec_hi)
+        assert_close(phi[:4], math.sqrt(2) * Wavelet("db2").rec_lo)
+        assert_close(psi[:4], math.sqrt(2) * Wavelet("db2").rec_hi)
         assert x.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
 
     @pytest.mark.parametrize("name", ["haar", "db2", "db10", "sym6", "coif2"])
@@ -141,7 +141,7 @@ class TestDyadic:
     @pytest.mark.parametrize(("name", "side"), SMOOTH)
     def test_partition_of_unity(self, name, side):
         _, phi, psi = dyadic(name, 3, side=side)
-        close(phi[:-1].reshape(-1, 8).sum(0), torch.ones(8, dtype=torch.float64), atol=1e-10)
+        assert_close(phi[:-1].reshape(-1, 8).sum(0), torch.ones(8, dtype=torch.float64), atol=1e-10)
         assert psi.sum().item() / 8 == pytest.approx(0, abs=1e-10)
         assert phi[-1] == 0
 
@@ -186,16 +186,20 @@ class TestDyadic:
         elif largest < 0.998:
             _, phi, _ = dyadic(w, 3)
             assert phi[8].item() == pytest.approx((1 + s / (1 - c)) / 2, rel=1e-10, abs=1e-10)
-            close(phi[:-1].reshape(-1, 8).sum(0), torch.ones(8, dtype=torch.float64), atol=1e-9)
+            assert_close(
+                phi[:-1].reshape(-1, 8).sum(0), torch.ones(8, dtype=torch.float64), atol=1e-9
+            )
 
     def test_each_level_keeps_the_values_of_the_one_before(self):
         fine, coarse = dyadic("db3", 5), dyadic("db3", 3)
         for a, b in zip(fine, coarse, strict=True):
-            close(a[::4], b)
+            assert_close(a[::4], b)
 
     def test_dmey_as_well_as_its_taps_allow(self):
         _, phi, _ = dyadic("dmey", 4)
-        close(phi[:-1].reshape(-1, 16).sum(0), torch.ones(16, dtype=torch.float64), atol=5e-3)
+        assert_close(
+            phi[:-1].reshape(-1, 16).sum(0), torch.ones(16, dtype=torch.float64), atol=5e-3
+        )
         assert dyadic("dmey", 0)[1].sum().item() == pytest.approx(1, abs=1e-14)
 
     @pytest.mark.parametrize(("name", "side"), sorted(ROUGH))

@@ -7,7 +7,7 @@ that a few dozen steps are several tiles with ragged edges.
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import close
+from contract import assert_close
 from torch import Tensor
 
 from mrbook import native
@@ -60,12 +60,12 @@ def test_convolution_and_gradients_equal_the_definition(size: tuple[int, ...]) -
         gradients(triton_conv.causal_conv(u, k), u, k), expected, strict=True
     ):
         assert actual.dtype == torch.float32
-        close(actual.double(), wanted, EPS[torch.float32])
+        assert_close(actual.double(), wanted, EPS[torch.float32])
     y = triton_conv.conv(u, k, length, True)
     exact = [tensor.detach().double().requires_grad_() for tensor in (u, k)]
     expected = gradients(reverse_conv(*exact), *exact)
     for actual, wanted in zip(gradients(y, u, k), expected, strict=True):
-        close(actual.double(), wanted, EPS[torch.float32])
+        assert_close(actual.double(), wanted, EPS[torch.float32])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -78,9 +78,9 @@ def test_short_dtypes_round_inputs_and_outputs_but_no_sum(dtype: torch.dtype) ->
     g = randn(*y.shape).to(dtype).double()
     du_exact, dk_exact = torch.autograd.grad(direct_conv(*exact), exact, g)
     # The taps are rounded (cut off, by the interpreter), and so is each output.
-    close(y.double(), y_exact, 2 * EPS[dtype])
-    close(du.double(), du_exact, 2 * EPS[dtype])
-    close(dk.double(), dk_exact, EPS[torch.float32])  # of inputs that are what they are
+    assert_close(y.double(), y_exact, 2 * EPS[dtype])
+    assert_close(du.double(), du_exact, 2 * EPS[dtype])
+    assert_close(dk.double(), dk_exact, EPS[torch.float32])  # of inputs that are what they are
 
 
 def test_any_strides_and_lengths() -> None:
@@ -88,12 +88,12 @@ def test_any_strides_and_lengths() -> None:
     for u in (randn(2, 50, 3).mT, randn(2, 3, 100)[..., ::2], randn(3, 2, 50).transpose(0, 1)):
         assert not u.is_contiguous()
         expected = direct_conv(u.double(), k.double())
-        close(triton_conv.causal_conv(u, k).double(), expected, EPS[torch.float32])
+        assert_close(triton_conv.causal_conv(u, k).double(), expected, EPS[torch.float32])
     u, k = randn(20, 1, 50), randn(1, 60)  # tiles that begin where the input has ended
     expected = direct_conv(F.pad(u, (0, 30)).double(), k.double())
     for length in (80, 20):
         y = triton_conv.conv(u, k, length, False)
-        close(y.double(), expected[..., :length], EPS[torch.float32])
+        assert_close(y.double(), expected[..., :length], EPS[torch.float32])
     assert triton_conv.causal_conv(u[:0], k).shape == (0, 1, 50)
     assert not triton_conv.correlate(u[:0], u[:0], 7).any()
 
@@ -111,7 +111,7 @@ def test_every_derivative_exists() -> None:
     ):
         pairs = zip(second(ours, u, k), second(theirs, *exact), strict=True)
         for actual, expected in pairs:
-            close(actual.double(), expected, 3e-6)
+            assert_close(actual.double(), expected, 3e-6)
 
 
 def test_the_future_has_no_gradient() -> None:
@@ -127,7 +127,7 @@ def test_gelu_on_the_way_out() -> None:
     expected = gradients(F.gelu(direct_conv(*exact)), *exact)
     active = triton_conv.causal_conv_gelu(u, k)
     for actual, wanted in zip(gradients(active, u, k), expected, strict=True):
-        close(actual.double(), wanted, EPS[torch.float32])
+        assert_close(actual.double(), wanted, EPS[torch.float32])
     with torch.no_grad():
         assert torch.equal(triton_conv.causal_conv_gelu(u, k), active)
         assert triton_conv.conv_gelu(u, k, False)[1].numel() == 0
@@ -142,7 +142,7 @@ def test_compiles_into_one_graph_and_autocast_changes_nothing() -> None:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     with torch.autocast(DEVICE, torch.bfloat16):
         for actual, wanted in zip(gradients(compiled(u, k), u, k), expected, strict=True):
-            close(actual, wanted, 1e-6)
+            assert_close(actual, wanted, 1e-6)
     checks = "test_schema", "test_autograd_registration", "test_faketensor"
     torch.library.opcheck(triton_conv.conv, (u, k, 40, False), test_utils=checks)
     torch.library.opcheck(triton_conv.correlate, (u, u.detach(), 9), test_utils=checks)
@@ -183,7 +183,7 @@ def test_the_kernel_of_the_tree(taps: int, tied: bool, kept: tuple, length: int)
     actual = gradients(triton_multires.kernel(h0, h1, w, kept, length), h0, h1, w)
     expected = gradients(multires_kernel(length, h0, h1, w, kept), h0, h1, w)
     for ours, theirs in zip(actual, expected, strict=True):
-        close(ours, theirs, 1e-14)
+        assert_close(ours, theirs, 1e-14)
 
 
 def test_the_kernel_has_no_second_derivative() -> None:
@@ -202,7 +202,7 @@ def test_the_kernel_compiles_into_one_graph() -> None:
     expected = gradients(network(*inputs), *inputs)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     for actual, wanted in zip(gradients(compiled(*inputs), *inputs), expected, strict=True):
-        close(actual, wanted, 1e-6)
+        assert_close(actual, wanted, 1e-6)
 
 
 # ---- layers -------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_the_layer_equals_its_tree(options: dict, dtype: torch.dtype) -> None:
     for layer.method in ("tree", "triton"):
         results[layer.method] = gradients(layer(u, lengths=lengths), *parameters)
     for expected, actual in zip(*results.values(), strict=True):
-        close(actual, expected, 5 * EPS[dtype])
+        assert_close(actual, expected, 5 * EPS[dtype])
     assert not results["triton"][0][1, :, 13:].any()
 
 
@@ -231,10 +231,10 @@ def test_every_convolution_may_take_the_kernels() -> None:
     u = randn(2, 1, 20)
     expected = layer(u)
     layer.method = "triton"
-    close(layer(u), expected, 1e-5)
+    assert_close(layer(u), expected, 1e-5)
     k = randn(3, 1, 9)  # a kernel of its own for each sequence
     u = randn(3, 1, 20)
-    close(causal_conv(u, k, "triton"), causal_conv(u, k, "direct"), 1e-6)
+    assert_close(causal_conv(u, k, "triton"), causal_conv(u, k, "direct"), 1e-6)
 
 
 def test_a_layer_that_takes_them_compiles_into_one_graph() -> None:
@@ -242,7 +242,7 @@ def test_a_layer_that_takes_them_compiles_into_one_graph() -> None:
     layer.method = "triton"
     u = randn(2, 1, 10)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    close(compiled(u), layer(u), 1e-6)
+    assert_close(compiled(u), layer(u), 1e-6)
 
 
 def test_a_network_under_autocast_multiplies_in_the_short_dtype(
@@ -268,7 +268,7 @@ def test_a_network_under_autocast_multiplies_in_the_short_dtype(
         results[enabled] = [outputs, *torch.autograd.grad(outputs.square().sum(), weights)]
     assert seen == 2 * [(torch.float32, torch.float32)] + 2 * [(torch.bfloat16, torch.float32)]
     for exact, short in zip(results[False], results[True], strict=True):
-        close(short, exact, 0.1)
+        assert_close(short, exact, 0.1)
 
 
 # ---- the benchmark ------------------------------------------------------------------------------
