@@ -24,6 +24,8 @@ class ParameterCache(Generic[T]):
     >>> cache, p = ParameterCache(), torch.ones(2)
     >>> cache.get([p], lambda: p.sum()), cache.get([p], lambda: "not called")
     (tensor(2.), tensor(2.))
+    >>> cache.value
+    tensor(2.)
     >>> _ = p.add_(1)
     >>> cache.get([p], lambda: p.sum())
     tensor(4.)
@@ -36,6 +38,11 @@ class ParameterCache(Generic[T]):
         """Forget the value."""
         self._tensors: tuple[Tensor, ...] = ()  # held, so that their addresses aren't used anew
         self._kept: tuple[Hashable, T] | None = None
+
+    @property
+    def value(self) -> T | None:
+        """The value kept, None if there is none."""
+        return None if self._kept is None else self._kept[1]
 
     def get(self, tensors: Iterable[Tensor], make: Callable[[], T], *key: Hashable) -> T:
         """The value kept, or a new one if a tensor or the key isn't what it was.

@@ -88,8 +88,8 @@ class CapturedDrawing:
                 self._step()  # a wrong argument raises here
         # A layer forgets what it made of its parameters when another sequence starts, and the graph
         # goes on reading there.
-        values = [value for module in self.model.modules() for value in vars(module).values()]
-        self.made = [value._kept for value in values if isinstance(value, ParameterCache)]
+        held = [thing for module in self.model.modules() for thing in vars(module).values()]
+        self.made = [thing.value for thing in held if isinstance(thing, ParameterCache)]
 
     @torch.no_grad()
     def draw(self, *, seed: int | None = None) -> Tensor:

@@ -24,7 +24,7 @@ CPU = PAPER.but(
         "width": 48,
         "layers": 4,
         "dropout": 0.0,
-        "norm": "batch",
+        "norm": "batch",  # in so few steps layer norm gets far less: multires-scifar-layernorm
     },
     subset={"train": 5000, "valid": 1000, "test": 2000},
     epochs=5,
