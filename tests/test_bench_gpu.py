@@ -3,11 +3,13 @@
 import argparse
 import json
 import math
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -143,7 +145,13 @@ def test_without_triton_nobody_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> N
 # ---- in the time that there is ------------------------------------------------------------------
 
 
-def test_a_process_is_stopped_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "here", [signal.SIG_IGN, signal.default_int_handler], ids=["in the background", "in front"]
+)
+def test_a_process_is_stopped_in_time(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the program itself was started in the background, and ignores Ctrl-C."""
     ready = tmp_path / "ready"
 
     class Popen(subprocess.Popen):
@@ -170,11 +178,16 @@ def test_a_process_is_stopped_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "pathlib.Path(sys.argv[1]).touch(); time.sleep(600)\n"
     )
-    for code, grace in ((saving, 120.0), (deaf, 0.5)):
+    for code, grace in ((saving, 60.0), (deaf, 0.5)):
         monkeypatch.setattr(runs, "GRACE", grace)
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-c", code, str(ready), str(tmp_path / "saved")]
-        assert runs.run_for(command, 300) is None
+        before = signal.signal(signal.SIGINT, here)
+        try:
+            assert runs.run_for(command, 300) is None
+            assert signal.getsignal(signal.SIGINT) is here
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert (tmp_path / "saved").exists()
     assert runs.run_for([sys.executable, "-c", ""], math.inf) == 0
 

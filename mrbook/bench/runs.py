@@ -54,7 +54,7 @@ def run_for(command: Sequence[str], seconds: float) -> int | None:
     3
     """
     until = time.monotonic() + seconds - GRACE
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # nobody answers a question
+    process = _start(command)
     try:
         try:
             return process.wait(None if until == float("inf") else until - time.monotonic())
@@ -67,6 +67,15 @@ def run_for(command: Sequence[str], seconds: float) -> int | None:
         process.kill()  # nothing, if it has ended
         process.wait()
     return None
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start it able to hear Ctrl-C, which a shell has what runs in its background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)  # nobody answers a question
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def train(out: Path, seconds: float, runs: Sequence[tuple[str, str]] = RUNS) -> bool:
